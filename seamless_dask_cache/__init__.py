@@ -1,0 +1,1 @@
+"""A persistent, shared, content-addressed memory for Dask programs."""

@@ -1,0 +1,80 @@
+"""The errors of seamless-dask-cache, one tree.
+
+::
+
+    SeamlessDaskCacheError
+    +-- CacheMissError            a checksum names a buffer that no store holds
+    |   +-- CorruptBufferError    a store holds bytes that do not match their checksum
+    +-- CellTypeError             a value or a buffer does not fit its cell type
+    |   +-- ConversionError       a conversion between cell types is forbidden or failed
+    +-- DatabaseError             a database server answered with an error
+    |   +-- DatabaseUnavailableError   a database server did not answer at all
+    |   +-- DatabaseConflictError      the server refused a contradictory write (HTTP 409)
+    +-- RefusedError              a function or a value has no certain identity
+    +-- StoreError                a buffer store could not be written
+    +-- ConfigurationError        an argument or a setting makes no sense
+"""
+
+from __future__ import annotations
+
+
+class SeamlessDaskCacheError(Exception):
+    """Base class of every error that this library raises on purpose."""
+
+
+class CacheMissError(SeamlessDaskCacheError, KeyError):
+    """No configured store holds the buffer of a checksum."""
+
+    __str__ = Exception.__str__
+
+
+class CorruptBufferError(CacheMissError):
+    """A store holds bytes that do not match the checksum that names them."""
+
+
+class CellTypeError(SeamlessDaskCacheError, ValueError):
+    """A value or a buffer does not fit the cell type that was asked for."""
+
+
+class ConversionError(CellTypeError):
+    """A conversion between two cell types is forbidden, or failed for this buffer."""
+
+
+class DatabaseError(SeamlessDaskCacheError):
+    """A database server answered a request with an error."""
+
+
+class DatabaseUnavailableError(DatabaseError, ConnectionError):
+    """A database server could not be reached, or did not answer in time."""
+
+
+class DatabaseConflictError(DatabaseError):
+    """A database server refused a write that contradicts what it holds (HTTP 409)."""
+
+
+class RefusedError(SeamlessDaskCacheError, TypeError):
+    """A function or a value has no certain identity.
+
+    Parameters
+    ----------
+    reason : str
+        Why, in words that a user can act on.
+    path : str, optional
+        Where the offending object was found, such as ``"f -> helper -> global LOCK"``.
+    """
+
+    def __init__(self, reason: str, path: str = ""):
+        super().__init__(reason, path)
+        self.reason = reason
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.reason} (at {self.path})" if self.path else self.reason
+
+
+class StoreError(SeamlessDaskCacheError, OSError):
+    """A buffer store could not be written."""
+
+
+class ConfigurationError(SeamlessDaskCacheError, ValueError):
+    """An argument or a setting makes no sense; the message names it and what was expected."""
