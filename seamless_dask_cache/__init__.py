@@ -1,1 +1,110 @@
-"""A persistent, shared, content-addressed memory for Dask programs."""
+"""A persistent, shared, content-addressed memory for any unmodified Dask program.
+
+>>> import seamless_dask_cache as sdc
+>>> sdc.Checksum.of(b"hello\\n").hex()
+'5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03'
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from seamless_dask_cache._version import __version__
+
+if TYPE_CHECKING:
+    from seamless_dask_cache import config
+    from seamless_dask_cache.buffer import Buffer
+    from seamless_dask_cache.checksum import Checksum
+    from seamless_dask_cache.cluster import Cache, enable
+    from seamless_dask_cache.database import AsyncDatabaseClient, DatabaseClient
+    from seamless_dask_cache.decorator import cached
+    from seamless_dask_cache.errors import (
+        CacheMissError,
+        CellTypeError,
+        ConfigurationError,
+        ConversionError,
+        CorruptBufferError,
+        DatabaseConflictError,
+        DatabaseError,
+        DatabaseUnavailableError,
+        RefusedError,
+        SeamlessDaskCacheError,
+        StoreError,
+    )
+    from seamless_dask_cache.identity import (
+        code_checksum,
+        register_identity,
+        value_checksum,
+    )
+    from seamless_dask_cache.scheduler_plugin import CachePlugin
+    from seamless_dask_cache.transformation import transformation_checksum
+
+_HOMES = {
+    "AsyncDatabaseClient": "database",
+    "Buffer": "buffer",
+    "Cache": "cluster",
+    "CacheMissError": "errors",
+    "CachePlugin": "scheduler_plugin",
+    "CellTypeError": "errors",
+    "Checksum": "checksum",
+    "ConfigurationError": "errors",
+    "ConversionError": "errors",
+    "CorruptBufferError": "errors",
+    "DatabaseClient": "database",
+    "DatabaseConflictError": "errors",
+    "DatabaseError": "errors",
+    "DatabaseUnavailableError": "errors",
+    "RefusedError": "errors",
+    "SeamlessDaskCacheError": "errors",
+    "StoreError": "errors",
+    "cached": "decorator",
+    "code_checksum": "identity",
+    "config": "",
+    "enable": "cluster",
+    "register_identity": "identity",
+    "transformation_checksum": "transformation",
+    "value_checksum": "identity",
+}
+
+__all__ = [
+    "AsyncDatabaseClient",
+    "Buffer",
+    "Cache",
+    "CacheMissError",
+    "CachePlugin",
+    "CellTypeError",
+    "Checksum",
+    "ConfigurationError",
+    "ConversionError",
+    "CorruptBufferError",
+    "DatabaseClient",
+    "DatabaseConflictError",
+    "DatabaseError",
+    "DatabaseUnavailableError",
+    "RefusedError",
+    "SeamlessDaskCacheError",
+    "StoreError",
+    "__version__",
+    "cached",
+    "code_checksum",
+    "config",
+    "enable",
+    "register_identity",
+    "transformation_checksum",
+    "value_checksum",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Names load their module when first used, so that importing the package stays light.
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if not home:
+        return import_module(f"{__name__}.{name}")
+    return getattr(import_module(f"{__name__}.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

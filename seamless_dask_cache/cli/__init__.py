@@ -1,1 +1,65 @@
-"""..."""
+"""The command ``seamless-dask-cache``, which is also ``dask cache``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from seamless_dask_cache._version import __version__
+
+cache_dir_option = click.option(
+    "--cache-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Home of the embedded database; the user's cache folder by default.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """A persistent, shared, content-addressed memory for Dask programs."""
+
+
+@main.command()
+@cache_dir_option
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64))
+def demo(cache_dir: Path | None, workers: int) -> None:
+    """Run a pipeline over 336,776 flights: without the cache, cold, warm, and after an edit."""
+    from seamless_dask_cache.cli.demo import run_demo
+
+    run_demo(cache_dir, workers)
+
+
+@main.command()
+@cache_dir_option
+@click.option("--database", help="URL of a database server instead of the embedded one.")
+def stats(cache_dir: Path | None, database: str | None) -> None:
+    """Say what the database holds in all."""
+    from seamless_dask_cache.cli.inspect import print_stats
+
+    print_stats(cache_dir, database)
+
+
+@main.command()
+@cache_dir_option
+@click.option("--database", help="URL of a database server instead of the embedded one.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1))
+@click.argument("prefix", required=False)
+def ls(cache_dir: Path | None, database: str | None, limit: int, prefix: str | None) -> None:
+    """List stored results, newest first; PREFIX keeps those whose key starts with it."""
+    from seamless_dask_cache.cli.inspect import print_entries
+
+    print_entries(cache_dir, database, prefix, limit)
+
+
+@main.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def server(arguments: tuple[str, ...]) -> Any:
+    """Run a database server; takes the arguments of ``seamless-database``."""
+    from seamless_dask_cache.server.__main__ import main as serve
+
+    return serve(list(arguments), prog_name="seamless-dask-cache server")

@@ -1,0 +1,309 @@
+"""The engine: what happens to a submitted graph between its arrival and its scheduling."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+import pickle
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from seamless_dask_cache.dask_internals import (
+    Graph,
+    Key,
+    ask_holder,
+    hand_over,
+    materialize,
+    open_message,
+    renamed_for_healing,
+    run_offloaded,
+)
+from seamless_dask_cache.database import LookupAnswer
+from seamless_dask_cache.identity.graph import Refusal, is_task
+from seamless_dask_cache.identity.recipe import Identity
+from seamless_dask_cache.storage import BufferStore
+
+from .keys import KeyMemory, refuse_downstream
+from .link import DatabaseLink
+from .policy import Policy
+from .restore import RestoreTask
+from .rewrite import HeldTask, Plan, rewrite
+from .stats import Stats
+from .submission import Submission, judge_annotations
+from .worker import CONTENT, StoringTask
+
+logger = logging.getLogger(__name__)
+
+MAX_EFFECTS = 100_000
+
+
+@dataclass
+class Original:
+    """What was submitted under a key that is restored instead, for healing."""
+
+    graph: Graph
+    identity: Identity
+
+
+class Engine:
+    """Judges graphs for one scheduler.
+
+    Parameters
+    ----------
+    scheduler : distributed.Scheduler
+        The scheduler; only read here.
+    link : DatabaseLink
+        The database.
+    store : BufferStore
+        Where buffers live.
+    policy : Policy
+        The settings.
+
+    Notes
+    -----
+    Used from the scheduler's event loop; hashing runs in the scheduler's offload thread on data
+    that nothing else touches.
+    """
+
+    def __init__(self, scheduler: Any, link: DatabaseLink, store: BufferStore, policy: Policy):
+        self.scheduler = scheduler
+        self.link = link
+        self.store = store
+        self.policy = policy
+        self.stats = Stats()
+        self.keys = KeyMemory()
+        self.originals: dict[Key, Original] = {}
+        self.presets: dict[Key, Identity] = {}
+        self.broken: set[str] = set()
+        self.effects: dict[str, str] = {}
+        self._session = uuid.uuid4().hex[:12]
+        self._graphs = itertools.count()
+
+    # Preparing: everything that may take time ---------------------------------------------------
+
+    async def prepare(self, message: dict[str, Any]) -> Submission:
+        """Materialize, identify and look up one submitted graph.
+
+        Parameters
+        ----------
+        message : dict
+            The arguments of ``Scheduler.update_graph``.
+        """
+        expression = open_message(message["expr_ser"])
+        keys = set(message["keys"])
+        graph, annotations = await run_offloaded(materialize, expression, keys)
+        submission = Submission(graph, annotations, keys)
+        submission.trusted, never = judge_annotations(
+            graph, annotations, message.get("annotations"), message.get("actors")
+        )
+        externals = submission.external_keys()
+        await self._learn_scattered(externals)
+        submission.externals = self.keys.snapshot(externals)
+        presets = {key: self.presets[key] for key in keys if key in self.presets}
+        await run_offloaded(
+            submission.identify, self.policy, presets=presets, never=never, effects=self.effects
+        )
+        answers = await self.link.lookup(submission.transformations())
+        self._drop_expired(submission, answers)
+        submission.answers = await run_offloaded(self._servable, answers)
+        return submission
+
+    async def _learn_scattered(self, keys: set[Key]) -> None:
+        """Identify data that a client scattered by its content; a worker that holds it hashes it."""
+        for key in keys:
+            if self.keys.knows(key):
+                continue
+            found = await ask_holder(self.scheduler, CONTENT, key, self.policy.patience)
+            if found is not None:
+                self.keys.learn(key, Identity(found, None, "", ""))
+
+    def _drop_expired(self, submission: Submission, answers: dict[str, LookupAnswer]) -> None:
+        now = time.time()
+        for identity in submission.identities.known.values():
+            answer = answers.get(identity.checksum) if identity.expires is not None else None
+            if answer is not None and (answer.created or 0.0) + (identity.expires or 0.0) < now:
+                del answers[identity.checksum]
+                self.link.forget(identity.checksum)
+
+    def _servable(self, answers: dict[str, LookupAnswer]) -> dict[str, LookupAnswer]:
+        absent = [
+            a.result for a in answers.values() if a.content is None and a.result not in self.broken
+        ]
+        present = self.store.has_many(absent)
+        return {
+            transformation: answer
+            for transformation, answer in answers.items()
+            if _intact(answer) or (answer.content is None and answer.result in present)
+        }
+
+    # Deciding: in one tick with the scheduler ---------------------------------------------------
+
+    def decide(self, submission: Submission) -> Plan:
+        """Rewrite a prepared graph against what the scheduler holds at this moment."""
+        graph, tasks = submission.graph, self.scheduler.tasks
+        held = [key for key in graph if key in tasks and tasks[key].run_spec is not None]
+        found = self.keys.contradictions(submission.identities, held, submission.externals)
+        if found:
+            refuse_downstream(graph, submission.identities, found, submission.order)
+        name = f"{self._session}-{next(self._graphs)}"
+
+        def storing(key: Key, node: Any, identity: Identity, requested: bool) -> StoringTask:
+            return StoringTask(node, identity.code, name, requested, identity.trusted)
+
+        def restoring(key: Key, identity: Identity, answer: LookupAnswer) -> RestoreTask:
+            self.originals[key] = Original(graph, identity)
+            return RestoreTask(
+                key,
+                identity.checksum,
+                answer.result,
+                answer.content,
+                self.store,
+                self.policy.allow_pickle,
+            )
+
+        return rewrite(
+            graph,
+            submission.keys,
+            submission.identities,
+            submission.answers,
+            held=self._held,
+            storing=storing,
+            restoring=restoring,
+        )
+
+    def _held(self, key: Key) -> HeldTask | None:
+        task = self.scheduler.tasks.get(key)
+        if task is None or task.run_spec is None:
+            return None
+        return HeldTask(task.state, task.run_spec, frozenset(d.key for d in task.dependencies))
+
+    def rewritten(self, message: dict[str, Any], submission: Submission, plan: Plan) -> Any:
+        """Return the message with the rewritten graph in place of the submitted one."""
+        return {**message, "expr_ser": hand_over(plan.graph, submission.annotations)}
+
+    def count(self, submission: Submission, plan: Plan) -> None:
+        """Add one decided graph to the counters."""
+        stats, identities = self.stats, submission.identities
+        stats.graphs += 1
+        stats.tasks += submission.count_tasks()
+        stats.pruned += plan.pruned
+        served = [*plan.restored, *plan.late]
+        stats.hits += plan.pruned + sum(is_task(submission.graph[key]) for key in served)
+        for key in plan.computed:
+            if key in identities.known:
+                stats.misses += 1
+            else:
+                stats.refused += 1
+        if plan.restored:
+            stats.seconds_saved += _seconds_saved(submission, plan)
+
+    # Afterwards -------------------------------------------------------------------------------
+
+    def learn(self, submission: Submission, keys: Iterable[Key]) -> None:
+        """Remember what the keys of a scheduled graph are."""
+        known, refused = submission.identities.known, submission.identities.refused
+        for key in keys:
+            entry = known.get(key) or refused.get(key)
+            if entry is not None:
+                self.keys.learn(key, entry)
+
+    def record(self, key: Key, facts: dict[str, Any]) -> None:
+        """Queue the record of a result that a worker stored."""
+        identity = self.keys.get(key)
+        if isinstance(identity, Refusal):
+            return
+        self.broken.discard(facts["result"])
+        content = facts.get("content")
+        item = {
+            "transformation": identity.checksum,
+            "result": facts["result"],
+            "record": {
+                **facts["record"],
+                "tf_checksum": identity.checksum,
+                "result_checksum": facts["result"],
+            },
+            "recipe": identity.recipe.decode() if identity.recipe else None,
+            "content": content,
+            "entry": {
+                "function": identity.function,
+                "key_prefix": _prefix(key),
+                "seconds": facts["seconds"],
+                "nbytes": facts["nbytes"],
+                "created": time.time(),
+                "format": facts["format"],
+            },
+        }
+        self.link.store(item)
+        self.keys.drop_recipe(key)
+
+    def note_effect(self, key: Key, facts: dict[str, Any]) -> None:
+        """Remember that a transformation showed an effect while it ran, for later graphs."""
+        identity = self.keys.get(key)
+        if facts.get("lasting") and isinstance(identity, Identity):
+            while len(self.effects) >= MAX_EFFECTS:
+                del self.effects[next(iter(self.effects))]
+            self.effects[identity.checksum] = facts["effect"]
+
+    def acknowledge(self, items: list[dict[str, Any]]) -> None:
+        """Count records that the database acknowledged."""
+        self.stats.stored += len(items)
+        self.stats.bytes_stored += sum(item["entry"]["nbytes"] for item in items)
+
+    def original(self, key: Key, transformation: str, result: str, reason: str) -> bytes:
+        """Return the graph behind a restored key, for a worker that could not restore it.
+
+        Raises
+        ------
+        KeyError
+            When the key is not restored any more.
+        """
+        logger.info("healing %r: %s", key, reason)
+        self.broken.add(result)
+        self.link.forget(transformation)
+        original = self.originals[key]
+        part, output = renamed_for_healing(original.graph, key)
+        self.presets[output] = original.identity
+        return pickle_graph(part, output)
+
+    def forget(self, key: Key) -> None:
+        """Drop everything about a key that the scheduler forgot."""
+        self.keys.forget(key)
+        self.originals.pop(key, None)
+        self.presets.pop(key, None)
+
+
+def pickle_graph(graph: Graph, output: Key) -> bytes:
+    """Pickle a graph for a worker, functions of ``__main__`` included."""
+    import cloudpickle
+
+    return bytes(cloudpickle.dumps((graph, output), protocol=pickle.HIGHEST_PROTOCOL))
+
+
+def _intact(answer: LookupAnswer) -> bool:
+    return (
+        answer.content is not None
+        and hashlib.sha256(answer.content).hexdigest() == answer.result
+    )
+
+
+def _seconds_saved(submission: Submission, plan: Plan) -> float:
+    known, answers = submission.identities.known, submission.answers
+    total = 0.0
+    for key in submission.graph:
+        if key in plan.computed or key not in known:
+            continue
+        answer = answers.get(known[key].checksum)
+        if answer is not None and answer.seconds:
+            total += answer.seconds
+    return total
+
+
+def _prefix(key: Key) -> str:
+    from dask.utils import key_split
+
+    return str(key_split(key))
+

@@ -1,0 +1,70 @@
+"""Explaining: what would become of every task of a collection, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seamless_dask_cache.dask_internals import DataNode, Key
+
+from .engine import Engine
+from .rewrite import HeldTask, rewrite
+from .submission import Submission
+
+
+async def explain(engine: Engine, message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Judge a graph as if it were submitted now, and schedule nothing.
+
+    Parameters
+    ----------
+    engine : Engine
+        The engine of the scheduler.
+    message : dict
+        ``expr_ser`` and ``keys`` as in ``update-graph``.
+
+    Returns
+    -------
+    list of dict
+        One row per task: ``key``, ``function``, ``status`` ("hit", "miss" or "refused"),
+        ``reason``, ``transformation``, ``result``, ``seconds``.
+    """
+    submission = await engine.prepare(message)
+    plan = rewrite(
+        submission.graph,
+        submission.keys,
+        submission.identities,
+        submission.answers,
+        held=_nothing_held,
+        storing=lambda key, node, identity, requested: node,
+        restoring=lambda key, identity, answer: _Restored(),
+    )
+    return [
+        _row(submission, key, key in plan.graph)
+        for key in submission.order
+        if type(submission.graph[key]) is not DataNode
+    ]
+
+
+class _Restored:
+    dependencies: frozenset[Key] = frozenset()
+
+
+def _nothing_held(key: Key) -> HeldTask | None:
+    return None
+
+
+def _row(submission: Submission, key: Key, needed: bool) -> dict[str, Any]:
+    identity = submission.identities.known.get(key)
+    row: dict[str, Any] = {"key": key, "function": "", "transformation": None, "result": None}
+    row["seconds"] = None
+    if identity is None:
+        refusal = submission.identities.refused[key]
+        where = "" if refusal.origin == key else f" (upstream, in {refusal.origin!r})"
+        return row | {"status": "refused", "reason": refusal.reason + where}
+    row |= {"function": identity.function, "transformation": identity.checksum}
+    answer = submission.answers.get(identity.checksum)
+    if answer is not None:
+        row |= {"result": answer.result, "seconds": answer.seconds}
+        return row | {"status": "hit", "reason": "its result is stored"}
+    if not needed:
+        return row | {"status": "hit", "reason": "not needed: what uses it is a hit"}
+    return row | {"status": "miss", "reason": "no result is stored for this code and these inputs"}

@@ -1,0 +1,210 @@
+"""The plugin's link to the database: bounded waiting, reconnecting, write-back in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from seamless_dask_cache.database import AsyncDatabaseClient, LookupAnswer
+from seamless_dask_cache.errors import DatabaseError, DatabaseUnavailableError
+
+logger = logging.getLogger(__name__)
+
+MAX_WAITING = 100_000
+MAX_BATCH = 2_000
+GATHER_SECONDS = 0.02
+FIRST_RETRY_SECONDS = 0.5
+LAST_RETRY_SECONDS = 30.0
+
+Connect = Callable[[], Coroutine[Any, Any, AsyncDatabaseClient]]
+Stored = Callable[[list[dict[str, Any]]], None]
+
+
+class DatabaseLink:
+    """Lookups that never hold a computation for long, and writes that never hold it at all.
+
+    Parameters
+    ----------
+    connect : coroutine function
+        Makes a client; called again after a connection failed, so that a server that was started
+        anew (on another port, by another process) is found.
+    patience : float
+        Seconds that a lookup may take.
+    on_stored : callable
+        Told of every batch that the database acknowledged.
+    writable : bool
+        False drops writes silently.
+
+    Notes
+    -----
+    Used from one event loop. A lookup that fails is an empty answer. Failures are warned of once
+    until the database answers again. Writes wait in memory, at most 100,000; the oldest go first.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        *,
+        patience: float,
+        on_stored: Stored,
+        writable: bool = True,
+    ):
+        self.connect = connect
+        self.patience = patience
+        self.on_stored = on_stored
+        self.writable = writable
+        self.failures = 0
+        self.dropped = 0
+        self._client: AsyncDatabaseClient | None = None
+        self._away_until = 0.0
+        self._retry_seconds = FIRST_RETRY_SECONDS
+        self._waiting: deque[dict[str, Any]] = deque()
+        self._forgets: set[str] = set()
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._writer: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Connect for the first time.
+
+        Raises
+        ------
+        DatabaseError
+            When no database answers.
+        """
+        self._client = await self.connect()
+        self._writer = asyncio.create_task(self._write())
+
+    @property
+    def away(self) -> bool:
+        """Whether the database failed so recently that it is not asked again yet."""
+        return time.monotonic() < self._away_until
+
+    # Reading ----------------------------------------------------------------------------------
+
+    async def lookup(self, transformations: list[str]) -> dict[str, LookupAnswer]:
+        """Ask for many transformations at once; what cannot be had in time is not there."""
+        if not transformations or self.away:
+            return {}
+        try:
+            found = await asyncio.wait_for(self._lookup(transformations), self.patience)
+        except (DatabaseError, asyncio.TimeoutError, OSError) as error:
+            self._failed(error)
+            return {}
+        self._succeeded()
+        return found
+
+    async def _lookup(self, transformations: list[str]) -> dict[str, LookupAnswer]:
+        client = await self._connected()
+        return await client.lookup(transformations)
+
+    async def summary(self) -> dict[str, Any]:
+        """Return what the database holds in all; an empty dict when it does not answer."""
+        try:
+            client = await self._connected()
+            return dict(await asyncio.wait_for(client.summary(), self.patience))
+        except (DatabaseError, asyncio.TimeoutError, OSError) as error:
+            self._failed(error)
+            return {}
+
+    async def _connected(self) -> AsyncDatabaseClient:
+        if self._client is None:
+            self._client = await self.connect()
+        return self._client
+
+    def _failed(self, error: BaseException) -> None:
+        self.failures += 1
+        if self._retry_seconds == FIRST_RETRY_SECONDS:
+            logger.warning(
+                "The cache database does not answer (%s). Computations go on without it.",
+                error or type(error).__name__,
+            )
+        self._away_until = time.monotonic() + self._retry_seconds
+        self._retry_seconds = min(2 * self._retry_seconds, LAST_RETRY_SECONDS)
+        client, self._client = self._client, None
+        if client is not None:
+            self._closing = asyncio.ensure_future(client.close())
+
+    def _succeeded(self) -> None:
+        if self._retry_seconds != FIRST_RETRY_SECONDS:
+            logger.info("The cache database answers again.")
+        self._retry_seconds = FIRST_RETRY_SECONDS
+        self._away_until = 0.0
+
+    # Writing ----------------------------------------------------------------------------------
+
+    def store(self, item: dict[str, Any]) -> None:
+        """Queue one record."""
+        if not self.writable:
+            return
+        self._waiting.append(item)
+        if len(self._waiting) > MAX_WAITING:
+            self._waiting.popleft()
+            self.dropped += 1
+        self._awake()
+
+    def forget(self, transformation: str) -> None:
+        """Queue the removal of one record."""
+        if self.writable:
+            self._forgets.add(transformation)
+            self._awake()
+
+    def _awake(self) -> None:
+        self._idle.clear()
+        self._wake.set()
+
+    async def flush(self, timeout: float | None = None) -> bool:
+        """Wait until everything queued is acknowledged; tell whether that happened in time."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout)
+        except asyncio.TimeoutError:
+            return False
+        return True
+
+    async def close(self, timeout: float = 5.0) -> None:
+        """Flush, then disconnect."""
+        if not await self.flush(timeout):
+            logger.warning("%d cache records could not be written", len(self._waiting))
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.gather(self._writer, return_exceptions=True)
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            self._wake.clear()
+            while self._waiting or self._forgets:
+                await self._write_batch()
+            self._idle.set()
+
+    async def _write_batch(self) -> None:
+        forgets = list(self._forgets)
+        items = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
+        try:
+            client = await self._connected()
+            if forgets:
+                await client.forget(forgets)
+                self._forgets.difference_update(forgets)
+            if items:
+                await client.store(items)
+        except (DatabaseUnavailableError, asyncio.TimeoutError, OSError) as error:
+            self._waiting.extendleft(reversed(items))
+            self._failed(error)
+            await asyncio.sleep(max(0.0, self._away_until - time.monotonic()))
+        except DatabaseError as error:
+            # The server refused: trying again would not help.
+            self.dropped += len(items)
+            self._forgets.difference_update(forgets)
+            logger.warning("The cache database refused %d records: %s", len(items), error)
+        else:
+            self._succeeded()
+            self.on_stored(items)

@@ -1,0 +1,279 @@
+"""The scheduler plugin: hooks that adapt Dask's events to the engine, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+from distributed import SchedulerPlugin
+
+from seamless_dask_cache.config import Settings
+from seamless_dask_cache.dask_internals import (
+    Key,
+    add_worker_plugin,
+    as_restored,
+    drop_hold,
+    hold,
+    remove_worker_plugin,
+    take_from_task,
+)
+from seamless_dask_cache.database import AsyncDatabaseClient
+from seamless_dask_cache.embedded import Endpoint, default_cache_dir, ensure_server
+from seamless_dask_cache.identity.graph import Refusal
+from seamless_dask_cache.storage import BufferStore, open_store
+
+from .engine import Engine
+from .explain import explain
+from .link import DatabaseLink
+from .policy import Policy
+from .restore import RestoreTask
+from .rewrite import Plan
+from .submission import Submission
+from .worker import NAME, StoringTask, WorkerCache
+
+logger = logging.getLogger(__name__)
+
+
+class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
+    """Give every graph that a scheduler receives a persistent memory.
+
+    Register it with ``client.register_plugin(CachePlugin(...))``; it installs its worker half
+    itself.
+
+    Parameters
+    ----------
+    database : str, optional
+        URL of a database server. Without it, the embedded one under `cache_dir` is started or
+        found, on the scheduler's machine.
+    buffers : str, path or BufferStore, optional
+        Where buffers live; all workers must reach it. By default a folder under `cache_dir`.
+    cache_dir : str or path, optional
+        Home of the embedded database and buffers; the user's cache folder by default.
+    token : str, optional
+        Bearer token for `database`.
+    **policy
+        Settings, see `Policy`.
+
+    Notes
+    -----
+    Registering fails with a clear error when the database does not answer. Afterwards, no fault
+    of the cache fails a computation: a graph that cannot be judged is scheduled as it came.
+    """
+
+    name = NAME
+
+    def __init__(
+        self,
+        database: str | None = None,
+        buffers: str | Path | BufferStore | None = None,
+        *,
+        cache_dir: str | Path | None = None,
+        token: str | None = None,
+        **policy: Any,
+    ):
+        self.settings = Settings.from_arguments(
+            database=database, buffers=buffers, cache_dir=cache_dir, token=token
+        )
+        self.policy = Policy().updated(**self.settings.policy, **policy)
+        self.engine: Engine | None = None
+        self.tainted: set[Key] = set()
+        self._original: Any = None
+        self._current: tuple[Submission, Plan] | None = None
+        self._warned = False
+        self._holding: set[Key] = set()
+
+    # Starting and stopping ----------------------------------------------------------------------
+
+    async def start(self, scheduler: Any) -> None:
+        """Connect, take over ``update-graph``, and equip the workers."""
+        endpoint = await self._endpoint()
+        policy = self.policy if endpoint.writable else self.policy.updated(read_only=True)
+        store = open_store(self.settings.buffers or endpoint.buffers)
+        link = DatabaseLink(
+            self._connect,
+            patience=policy.patience,
+            on_stored=self._acknowledge,
+            writable=not policy.read_only,
+        )
+        await link.open()
+        predecessor = scheduler.plugins.pop(NAME, None)
+        if isinstance(predecessor, CachePlugin):
+            await predecessor.retire()
+        self._scheduler = scheduler
+        self._turn = asyncio.Lock()
+        self.engine = Engine(scheduler, link, store, policy)
+        self._original = scheduler.stream_handlers["update-graph"]
+        scheduler.stream_handlers["update-graph"] = self._intercept
+        scheduler.handlers["seamless_dask_cache"] = self._answer
+        await add_worker_plugin(scheduler, WorkerCache(store, policy), NAME)
+
+    async def _endpoint(self) -> Endpoint:
+        settings = self.settings
+        folder = Path(settings.cache_dir) if settings.cache_dir else default_cache_dir()
+        if settings.database is None:
+            return await asyncio.to_thread(ensure_server, folder)
+        return Endpoint(settings.database, settings.token, folder / "buffers", True)
+
+    async def _connect(self) -> AsyncDatabaseClient:
+        endpoint = await self._endpoint()
+        client = AsyncDatabaseClient(
+            endpoint.url, token=endpoint.token, timeout=self.policy.patience
+        )
+        try:
+            await client.get_protocol()
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+    def _acknowledge(self, items: list[dict[str, Any]]) -> None:
+        if self.engine is not None:
+            self.engine.acknowledge(items)
+
+    async def close(self) -> None:
+        """Write what is queued, then disconnect; the scheduler calls this when it closes."""
+        self._restore_handler()
+        if self.engine is not None:
+            await self.engine.link.close()
+
+    async def retire(self) -> None:
+        """Flush, then leave the scheduler and its workers as they were."""
+        self._restore_handler()
+        if self.engine is not None:
+            await self.engine.link.close()
+        await remove_worker_plugin(self._scheduler, NAME)
+        self._scheduler.handlers.pop("seamless_dask_cache", None)
+
+    def _restore_handler(self) -> None:
+        if self._original is not None:
+            self._scheduler.stream_handlers["update-graph"] = self._original
+
+    # Graphs -------------------------------------------------------------------------------------
+
+    async def _intercept(self, **message: Any) -> None:
+        """Stand in for ``Scheduler.update_graph``.
+
+        The stream of one client is handled message by message, so awaiting here keeps their order.
+        Two clients' graphs may be prepared at the same time, but are decided and handed over one
+        after the other: nobody else adds tasks between the look at the scheduler and its update.
+        """
+        submission = await self._prepared(message)
+        async with self._turn:
+            if submission is not None:
+                message = self._decided(message, submission)
+            try:
+                await self._original(**message)
+            finally:
+                self._current = None
+
+    async def _prepared(self, message: dict[str, Any]) -> Submission | None:
+        if self.engine is None or NAME not in self._scheduler.plugins:
+            return None
+        try:
+            return await self.engine.prepare(message)
+        except Exception as error:
+            self._survived("judging a graph", error)
+            return None
+
+    def _decided(self, message: dict[str, Any], submission: Submission) -> dict[str, Any]:
+        engine = self._engine()
+        try:
+            plan = engine.decide(submission)
+            rewritten: dict[str, Any] = engine.rewritten(message, submission, plan)
+            engine.count(submission, plan)
+            if plan.restored and submission.externals:
+                hold(self._scheduler, submission.externals, plan.restored)
+                self._holding.update(plan.restored)
+        except Exception as error:
+            self._survived("rewriting a graph", error)
+            return message
+        self._current = submission, plan
+        return rewritten
+
+    def _engine(self) -> Engine:
+        if self.engine is None:
+            raise RuntimeError("the plugin has not been started")
+        return self.engine
+
+    def _survived(self, action: str, error: BaseException) -> None:
+        if self.engine is not None:
+            self.engine.stats.errors += 1
+        level = logging.DEBUG if self._warned else logging.WARNING
+        self._warned = True
+        logger.log(level, "%s failed; it runs without the cache (%s)", action, error, exc_info=True)
+
+    # Hooks --------------------------------------------------------------------------------------
+
+    def update_graph(self, scheduler: Any, *, tasks: list[Key], **kwargs: Any) -> None:
+        """Learn the new keys; in the same tick in which the scheduler made them."""
+        if self._current is None or self.engine is None:
+            return
+        submission, plan = self._current
+        self.engine.learn(submission, tasks)
+        for key, restore in plan.late.items():
+            as_restored(scheduler, key, restore, kwargs["stimulus_id"])
+
+    def transition(self, key: Key, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
+        """Follow tasks to their end: record what was stored, forget what is forgotten."""
+        if self.engine is None:
+            return
+        try:
+            if finish == "memory" and start == "processing":
+                self._finished(key)
+            elif finish == "forgotten":
+                self.tainted.discard(key)
+                self.engine.forget(key)
+            if key in self._holding and finish in ("memory", "erred", "forgotten"):
+                self._holding.discard(key)
+                drop_hold(self._scheduler, key)
+        except Exception as error:
+            self._survived(f"noting that {key!r} is {finish}", error)
+
+    def _finished(self, key: Key) -> None:
+        engine = self._engine()
+        task = self._scheduler.tasks[key]
+        facts = take_from_task(self._scheduler, key, NAME) or {}
+        if isinstance(task.run_spec, RestoreTask):
+            engine.stats.restored += "restored" in facts
+            engine.stats.bytes_restored += facts.get("restored", 0)
+            engine.stats.healed += "healed" in facts
+            return
+        engine.stats.computed += 1
+        engine.stats.errors += "error" in facts
+        if "effect" in facts:
+            engine.note_effect(key, facts)
+            self._taint(key, facts["effect"], key)
+        elif self.tainted:
+            for dependency in task.dependencies:
+                if dependency.key in self.tainted:
+                    inherited = engine.keys.get(dependency.key)
+                    reason = inherited.reason if isinstance(inherited, Refusal) else "an effect"
+                    self._taint(key, reason, dependency.key)
+                    return
+        if "result" in facts and isinstance(task.run_spec, StoringTask):
+            engine.record(key, facts)
+
+    def _taint(self, key: Key, reason: str, origin: Key) -> None:
+        self.tainted.add(key)
+        self._engine().keys.taint(key, reason, origin)
+
+    # Questions from clients and workers -----------------------------------------------------------
+
+    async def _answer(self, action: str, arguments: dict[str, Any] | None = None) -> Any:
+        """Answer one remote call of ``Cache`` or of a restore task."""
+        engine = self._engine()
+        arguments = arguments or {}
+        if action == "original":
+            return engine.original(**arguments)
+        if action == "stats":
+            return {**engine.stats.as_dict(), "database": await engine.link.summary()}
+        if action == "flush":
+            return await engine.link.flush(arguments.get("timeout"))
+        if action == "explain":
+            return await explain(engine, arguments)
+        if action == "disable":
+            return await self.retire()
+        raise ValueError(f"unknown action {action!r}")
+

@@ -1,0 +1,111 @@
+"""What is cached, and at what price: the settings of the plugin and the decisions they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from seamless_dask_cache.errors import ConfigurationError
+
+VERSION_POLICIES = ("exact", "minor", "ignore")
+EXPECTED_TYPES: dict[str, tuple[type, ...]] = {
+    "min_seconds": (int, float),
+    "load_seconds": (int, float),
+    "load_bytes_per_second": (int, float),
+    "max_bytes": (int,),
+    "inline_bytes": (int,),
+    "patience": (int, float),
+}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The settings of the cache; every one can be given to ``enable`` or ``CachePlugin``.
+
+    Attributes
+    ----------
+    min_seconds : float
+        Results that no client asked for are stored only when they took at least this long.
+    load_seconds, load_bytes_per_second : float
+        What loading a result is taken to cost: a fixed part and a rate. A result that no client
+        asked for is stored only when computing it took longer than that.
+    max_bytes : int
+        Results above this size are not stored.
+    inline_bytes : int
+        Results up to this size live in the database; larger ones in the buffer store.
+    patience : float
+        Seconds that a computation waits for the database at most.
+    allow_effects : frozenset of str
+        Kinds of effects that do not refuse a task, such as ``{"clock"}``.
+    versions : str
+        How the version of an installed distribution enters identity: "exact", "minor", "ignore".
+    allow_pickle : bool
+        Whether results may be stored as pickles.
+    read_only : bool
+        Look up, and store nothing.
+    """
+
+    min_seconds: float = 0.02
+    load_seconds: float = 0.005
+    load_bytes_per_second: float = 500e6
+    max_bytes: int = 10_000_000_000
+    inline_bytes: int = 4096
+    patience: float = 10.0
+    allow_effects: frozenset[str] = frozenset()
+    versions: str = "exact"
+    allow_pickle: bool = True
+    read_only: bool = False
+
+    def __post_init__(self) -> None:
+        for name, types in EXPECTED_TYPES.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, types) or value < 0:
+                raise ConfigurationError(f"{name} must be a number from 0 on, not {value!r}")
+        if self.versions not in VERSION_POLICIES:
+            raise ConfigurationError(
+                f"versions must be one of {', '.join(VERSION_POLICIES)}, not {self.versions!r}"
+            )
+
+    def updated(self, **changes: Any) -> Policy:
+        """Return a policy with some settings changed.
+
+        Raises
+        ------
+        ConfigurationError
+            For a name that is no setting, or a value that makes no sense.
+        """
+        known = {field.name for field in fields(self)}
+        for name in changes:
+            if name not in known:
+                raise ConfigurationError(
+                    f"unknown setting {name!r}; expected one of {', '.join(sorted(known))}"
+                )
+        if "allow_effects" in changes:
+            changes["allow_effects"] = _names(changes["allow_effects"])
+        return replace(self, **changes)
+
+    def worth_storing(self, seconds: float, nbytes: int, *, requested: bool) -> bool:
+        """Decide whether a result is stored.
+
+        Parameters
+        ----------
+        seconds : float
+            How long computing it took.
+        nbytes : int
+            Its size in memory.
+        requested : bool
+            Whether a client asked for this very result.
+        """
+        if nbytes > self.max_bytes:
+            return False
+        if requested:
+            return True
+        loading = self.load_seconds + nbytes / max(self.load_bytes_per_second, 1.0)
+        return seconds >= self.min_seconds and seconds > loading
+
+
+def _names(value: str | Iterable[str] | None) -> frozenset[str]:
+    if value is None:
+        return frozenset()
+    return frozenset([value]) if isinstance(value, str) else frozenset(value)

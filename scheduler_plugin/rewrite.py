@@ -1,0 +1,139 @@
+"""Rewriting: a graph and what the database knows of it, into the graph that is scheduled.
+
+Pure functions over plain data; nothing here talks to a scheduler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from seamless_dask_cache.dask_internals import Alias, Graph, Key
+from seamless_dask_cache.database import LookupAnswer
+from seamless_dask_cache.identity.graph import GraphIdentity, is_task
+from seamless_dask_cache.identity.recipe import Identity
+
+
+class HeldTask(NamedTuple):
+    """A task that the scheduler holds already.
+
+    Attributes
+    ----------
+    state : str
+        Its scheduler state.
+    run_spec : GraphNode
+        What the scheduler will run for it.
+    dependencies : frozenset
+        The keys it depends on there.
+    """
+
+    state: str
+    run_spec: Any
+    dependencies: frozenset[Key]
+
+
+@dataclass
+class Plan:
+    """What becomes of one submitted graph.
+
+    Attributes
+    ----------
+    graph : dict
+        What is scheduled.
+    restored : dict
+        Key to the answer that its restore task serves.
+    late : dict
+        Key to restore task, for released tasks of the scheduler that turn out to be hits.
+    computed : set
+        Keys of the tasks that run.
+    pruned : int
+        Number of tasks that need not be scheduled at all.
+    """
+
+    graph: Graph = field(default_factory=dict)
+    restored: dict[Key, LookupAnswer] = field(default_factory=dict)
+    late: dict[Key, Any] = field(default_factory=dict)
+    computed: set[Key] = field(default_factory=set)
+    pruned: int = 0
+
+
+def rewrite(
+    graph: Graph,
+    keys: Collection[Key],
+    identities: GraphIdentity,
+    answers: dict[str, LookupAnswer],
+    *,
+    held: Callable[[Key], HeldTask | None],
+    storing: Callable[[Key, Any, Identity, bool], Any],
+    restoring: Callable[[Key, Identity, LookupAnswer], Any],
+) -> Plan:
+    """Prune what is cached and wrap what is to be stored.
+
+    Walks from the requested keys towards the inputs and stops at every hit.
+
+    Parameters
+    ----------
+    graph : dict
+        Key to graph node, as submitted.
+    keys : collection
+        The requested keys.
+    identities : GraphIdentity
+        What every node is.
+    answers : dict
+        Transformation checksum to answer, for those that are hits.
+    held : callable
+        What the scheduler holds under a key, or None. Such a task keeps its dependencies.
+    storing, restoring : callable
+        Make the node that computes and stores, or that restores.
+
+    Returns
+    -------
+    Plan
+    """
+    plan = Plan()
+    requested = _with_alias_targets(graph, keys)
+    stack = [key for key in keys if key in graph]
+    while stack:
+        key = stack.pop()
+        if key in plan.graph:
+            continue
+        node, identity = graph[key], identities.known.get(key)
+        answer = (
+            answers.get(identity.checksum) if identity and identity.recipe is not None else None
+        )
+        mine = held(key)
+        if mine is not None:
+            plan.graph[key] = _held_node(node, mine)
+            if answer is not None and identity is not None and mine.state == "released":
+                plan.late[key] = restoring(key, identity, answer)
+        elif answer is not None and identity is not None:
+            plan.graph[key] = restoring(key, identity, answer)
+            plan.restored[key] = answer
+        else:
+            plan.graph[key] = node
+            if is_task(node):
+                plan.computed.add(key)
+                if identity is not None:
+                    plan.graph[key] = storing(key, node, identity, key in requested)
+        stack.extend(d for d in plan.graph[key].dependencies if d in graph)
+    if plan.restored:
+        plan.pruned = sum(is_task(node) for key, node in graph.items() if key not in plan.graph)
+    return plan
+
+
+def _held_node(node: Any, mine: HeldTask) -> Any:
+    # The scheduler compares dependencies and warns when they differ. Where they do not, the node
+    # itself is as good and can start anew, should the scheduler forget the key in the meantime.
+    return node if node.dependencies == mine.dependencies else mine.run_spec
+
+
+def _with_alias_targets(graph: Graph, keys: Collection[Key]) -> set[Key]:
+    requested = set()
+    for key in keys:
+        while key not in requested:
+            requested.add(key)
+            node = graph.get(key)
+            if type(node) is Alias:
+                key = node.target
+    return requested

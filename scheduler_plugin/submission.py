@@ -1,0 +1,154 @@
+"""One submitted graph on its way from the client to the scheduler, apart from any scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from seamless_dask_cache.dask_internals import Graph, Key, in_order
+from seamless_dask_cache.database import LookupAnswer
+from seamless_dask_cache.identity.graph import GraphIdentity, Refusal, identify_graph, is_task
+from seamless_dask_cache.identity.code import Identifier
+from seamless_dask_cache.identity.recipe import Identity
+
+from .keys import refuse_downstream
+from .policy import Policy
+
+ANNOTATION = "cache"
+
+
+@dataclass
+class Submission:
+    """A graph with everything that can be known of it before it is scheduled.
+
+    Attributes
+    ----------
+    graph : dict
+        Key to graph node.
+    annotations : dict
+        Annotation name to {key: value}.
+    keys : set
+        The requested keys.
+    externals : dict
+        Key to what is known of it, for the keys that the graph takes from the scheduler.
+    identities : GraphIdentity
+        What every node is.
+    trusted : set
+        Keys that the user declared pure.
+    order : list
+        All keys, dependencies first.
+    answers : dict
+        Transformation checksum to answer, for those that are hits.
+    """
+
+    graph: Graph
+    annotations: dict[str, dict[Key, Any]]
+    keys: set[Key]
+    externals: dict[Key, Identity | Refusal] = field(default_factory=dict)
+    identities: GraphIdentity = field(default_factory=GraphIdentity)
+    trusted: set[Key] = field(default_factory=set)
+    order: list[Key] = field(default_factory=list)
+    answers: dict[str, LookupAnswer] = field(default_factory=dict)
+
+    def external_keys(self) -> set[Key]:
+        """Return the keys that the graph refers to and does not contain."""
+        graph = self.graph
+        return {d for node in graph.values() for d in node.dependencies if d not in graph}
+
+    def identify(
+        self,
+        policy: Policy,
+        *,
+        presets: Mapping[Key, Identity],
+        never: Mapping[Key, str],
+        effects: Mapping[str, str],
+    ) -> None:
+        """Give every task its identity; may take a while, so it belongs into a thread.
+
+        Parameters
+        ----------
+        policy : Policy
+            The settings.
+        presets : mapping
+            Keys whose identity is known already.
+        never : mapping
+            Keys that must not be cached, with the reason.
+        effects : mapping
+            Transformation checksums that showed an effect when they ran, with the reason.
+        """
+        self.order = list(in_order(self.graph))
+        self.identities = identify_graph(
+            self.graph,
+            self.externals.__getitem__,
+            identifier=Identifier(versions=policy.versions),
+            allow_effects=policy.allow_effects,
+            never=never,
+            trusted=self.trusted,
+            presets=presets,
+        )
+        if effects:
+            self._refuse_effects(effects)
+
+    def _refuse_effects(self, effects: Mapping[str, str]) -> None:
+        found = {
+            key: Refusal(effects[identity.checksum], key)
+            for key, identity in self.identities.known.items()
+            if identity.checksum in effects and key not in self.trusted
+        }
+        if found:
+            refuse_downstream(self.graph, self.identities, found, self.order)
+
+    def transformations(self) -> list[str]:
+        """Return the transformation checksums to look up, each once."""
+        known, graph = self.identities.known, self.graph
+        return list({i.checksum: None for key, i in known.items() if is_task(graph[key])})
+
+    def count_tasks(self) -> int:
+        """Return the number of tasks; data and aliases do not count."""
+        return sum(map(is_task, self.graph.values()))
+
+
+def judge_annotations(
+    graph: Graph,
+    by_type: Mapping[str, Mapping[Key, Any]],
+    everywhere: Mapping[str, Any] | None,
+    actors: bool | Iterable[Key] | None,
+) -> tuple[set[Key], dict[Key, str]]:
+    """Read what the user says of single tasks.
+
+    Parameters
+    ----------
+    graph : dict
+        Key to graph node.
+    by_type : mapping
+        Annotation name to {key: value}.
+    everywhere : mapping or None
+        Annotations of the whole submission.
+    actors : bool, iterable of keys or None
+        Tasks that become actors.
+
+    Returns
+    -------
+    trusted : set
+        Keys under ``dask.annotate(cache=True)``.
+    never : dict
+        Keys that must not be cached, with the reason.
+    """
+    trusted: set[Key] = set()
+    never: dict[Key, str] = {}
+    default = (everywhere or {}).get(ANNOTATION)
+    single = by_type.get(ANNOTATION, {})
+    if default is not None or single:
+        for key in graph:
+            wish = single.get(key, default)
+            if callable(wish):
+                wish = wish(key)
+            if wish is True:
+                trusted.add(key)
+            elif wish is False:
+                never[key] = "annotated with cache=False"
+    if actors:
+        for key in graph if actors is True else actors:
+            never[key] = "it makes an actor"
+    return trusted, never

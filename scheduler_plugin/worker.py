@@ -1,0 +1,335 @@
+"""The worker's half: run a task, look at what it did, and store its result."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import platform
+import resource
+import sys
+import time
+from collections import OrderedDict
+from typing import Any
+
+import numpy
+from dask.sizeof import sizeof
+from distributed import WorkerPlugin
+
+from seamless_dask_cache._version import __version__
+from seamless_dask_cache.dask_internals import (
+    Alias,
+    DataNode,
+    GraphNode,
+    Key,
+    Task,
+    attach_to_current_task,
+    current_worker,
+    fused_graph,
+)
+from seamless_dask_cache.identity.code import Identifier
+from seamless_dask_cache.identity.recipe import Describer, Identity
+from seamless_dask_cache.results import dump_result
+from seamless_dask_cache.storage import BufferStore
+
+from .policy import Policy
+
+logger = logging.getLogger(__name__)
+
+NAME = "seamless-dask-cache"
+CONTENT = "seamless_dask_cache_content"
+MAX_CHECKED = 10_000
+
+
+class WorkerCache(WorkerPlugin):  # type: ignore[misc]
+    """What a worker needs to store and restore: the buffer store and the settings.
+
+    Parameters
+    ----------
+    store : BufferStore
+        Where buffers live.
+    policy : Policy
+        The settings.
+
+    Notes
+    -----
+    Shared by all task threads of a worker. Its only mutable state is the memo of checked code,
+    whose single operations are atomic; two threads may at worst check the same code twice.
+    """
+
+    name = NAME
+
+    def __init__(self, store: BufferStore, policy: Policy):
+        self.store = store
+        self.policy = policy
+        self._checked: OrderedDict[tuple[str, str], str | None] = OrderedDict()
+
+    def setup(self, worker: Any) -> None:
+        """Join a worker."""
+        self._checked = OrderedDict()
+        self._data = worker.data
+        worker.handlers[CONTENT] = self._content
+
+    def teardown(self, worker: Any) -> None:
+        """Leave a worker."""
+        worker.handlers.pop(CONTENT, None)
+
+    async def _content(self, key: Key) -> str | None:
+        """Return the value checksum of data that this worker holds; None when it has none."""
+        if key not in self._data:
+            return None
+        return await asyncio.to_thread(_value_checksum, self._data[key])
+
+    def difference(self, task: StoringTask) -> str | None:
+        """Compare the code that this worker is about to run with what the scheduler identified.
+
+        Returns
+        -------
+        str or None
+            What differs, or None when nothing does.
+
+        Notes
+        -----
+        Asked once per graph and code: within one graph, what arrives by value is the same, and
+        what is imported is taken to stay as it is.
+        """
+        memo = (task.graph, task.code)
+        if memo in self._checked:
+            return self._checked[memo]
+        while len(self._checked) >= MAX_CHECKED:
+            self._checked.popitem(last=False)
+        found = self._checked[memo] = self._compare(task)
+        return found
+
+    def _compare(self, task: StoringTask) -> str | None:
+        describer = Describer(Identifier(versions=self.policy.versions), trusted=True)
+        try:
+            mine = describer.identify(task.inner, _any_input)
+        except Exception as error:
+            return f"the worker cannot identify the code that it runs: {error}"
+        if mine.code == task.code:
+            return None
+        return f"the worker holds other code than the scheduler for {mine.function}"
+
+
+def _value_checksum(value: Any) -> str | None:
+    try:
+        return Describer(Identifier()).data(value).checksum
+    except Exception:
+        return None
+
+
+def _any_input(key: Key) -> Identity:
+    return Identity("0" * 64, b"", "", "")
+
+
+class StoringTask(GraphNode):  # type: ignore[misc]
+    """A task that stores its result after computing it.
+
+    Whatever goes wrong around the computation is logged and forgotten; the value and the exceptions
+    of the inner task pass through untouched.
+
+    Parameters
+    ----------
+    inner : Task
+        What is computed.
+    code : str
+        Checksum of its code, as the scheduler knows it.
+    graph : str
+        Names the submission, for the memo of checked code.
+    requested : bool
+        Whether a client asked for this result.
+    trusted : bool
+        Whether the user declared the task pure.
+    """
+
+    __slots__ = ("code", "graph", "inner", "requested", "trusted")
+
+    def __init__(self, inner: Any, code: str, graph: str, requested: bool, trusted: bool):
+        self.key = inner.key
+        self._dependencies = inner.dependencies
+        self.inner = inner
+        self.code = code
+        self.graph = graph
+        self.requested = requested
+        self.trusted = trusted
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StoringTask, (self.inner, self.code, self.graph, self.requested, self.trusted)
+
+    def __repr__(self) -> str:
+        return repr(self.inner)
+
+    def copy(self) -> StoringTask:
+        """Return a copy."""
+        return self._around(self.inner.copy())
+
+    def substitute(self, subs: Any, key: Key | None = None) -> Any:
+        """Substitute inputs as the inner task does."""
+        return self._around(self.inner.substitute(subs, key=key))
+
+    def _around(self, inner: Any) -> StoringTask:
+        return StoringTask(inner, self.code, self.graph, self.requested, self.trusted)
+
+    @property
+    def data_producer(self) -> bool:
+        """Whether the inner task reads from outside."""
+        return bool(self.inner.data_producer)
+
+    @property
+    def block_fusion(self) -> bool:
+        """Whether Dask must leave the task as it is."""
+        return True
+
+    def __call__(self, values: Any = ()) -> Any:
+        cache = _worker_cache()
+        if cache is None:
+            return self.inner(values)
+        run = _Run(cache, self)
+        value = run.compute(values)
+        try:
+            facts = run.facts(value)
+        except Exception as error:
+            logger.debug("storing the result of %r failed", self.key, exc_info=True)
+            facts = {"error": f"{type(error).__name__}: {error}"}
+        if facts:
+            attach_to_current_task(NAME, facts)
+        return value
+
+
+class _Run:
+    """One execution of a storing task: what was so before, and what is found after."""
+
+    def __init__(self, cache: WorkerCache, task: StoringTask):
+        self.cache = cache
+        self.task = task
+        self.different = cache.difference(task)
+        self.watch = Watch()
+        self.randomness = _random_state()
+        self.usage = _thread_usage()
+        self.started = time.perf_counter()
+        self.seconds = 0.0
+
+    def compute(self, values: Any) -> Any:
+        value = self.watch.run(self.task.inner, values)
+        self.seconds = time.perf_counter() - self.started
+        return value
+
+    def facts(self, value: Any) -> dict[str, Any]:
+        """Return what the scheduler should know of this run; stores the result where it is worth it."""
+        if self.different is not None:
+            return {"effect": self.different}
+        effect = self.effect(value)
+        if effect is not None:
+            return {"effect": effect, "lasting": True}
+        policy = self.cache.policy
+        if policy.read_only:
+            return {}
+        nbytes = 0 if self.task.requested else sizeof(value)
+        if not policy.worth_storing(self.seconds, nbytes, requested=self.task.requested):
+            return {}
+        return self.store(value)
+
+    def effect(self, value: Any) -> str | None:
+        if self.task.trusted:
+            return None
+        if value is None or self.watch.nothing:
+            return "effect: it returned None, so it was called for what it does"
+        if self.randomness != _random_state():
+            return "random: it drew from numpy's global generator while running"
+        return None
+
+    def store(self, value: Any) -> dict[str, Any]:
+        policy = self.cache.policy
+        buffer = dump_result(value, allow_pickle=policy.allow_pickle)
+        if buffer.nbytes > policy.max_bytes:
+            return {}
+        facts: dict[str, Any] = {
+            "result": buffer.checksum,
+            "format": buffer.format,
+            "nbytes": buffer.nbytes,
+            "seconds": self.seconds,
+            "record": self.record(),
+        }
+        if buffer.nbytes <= policy.inline_bytes:
+            facts["content"] = buffer.tobytes()
+        else:
+            self.cache.store.put(buffer.checksum, buffer.frames)
+        return facts
+
+    def record(self) -> dict[str, Any]:
+        """Return the execution record, but for the checksums, which the scheduler adds."""
+        user, system, peak = _thread_usage()
+        return {
+            "schema_version": 1,
+            "seamless_version": f"seamless-dask-cache {__version__}",
+            "execution_mode": "dask",
+            "remote_target": None,
+            "wall_time_seconds": self.seconds,
+            "cpu_time_user_seconds": user - self.usage[0],
+            "cpu_time_system_seconds": system - self.usage[1],
+            "memory_peak_bytes": peak,
+            "gpu_memory_peak_bytes": None,
+            "hostname": platform.node(),
+            "python_version": platform.python_version(),
+        }
+
+
+class Watch:
+    """Run a task and notice inner steps of a fused one that returned nothing."""
+
+    def __init__(self) -> None:
+        self.nothing = False
+
+    def run(self, task: Any, values: Any) -> Any:
+        """Compute the task; sets ``nothing`` when an inner step returned None."""
+        fused = fused_graph(task) if type(task) is Task else None
+        if fused is None:
+            return task(values)
+        inner = {key: self._watched(node) for key, node in fused.inner.items()}
+        _, *rest = task.args
+        return Task(task.key, task.func, inner, *rest)(values)
+
+    def _watched(self, node: Any) -> Any:
+        return node if type(node) in (Alias, DataNode) else _Watched(node, self)
+
+
+class _Watched(GraphNode):  # type: ignore[misc]
+    __slots__ = ("inner", "watch")
+
+    def __init__(self, inner: Any, watch: Watch):
+        self.key = inner.key
+        self._dependencies = inner.dependencies
+        self.inner = inner
+        self.watch = watch
+
+    def __call__(self, values: Any = ()) -> Any:
+        value = self.watch.run(self.inner, values)
+        if value is None:
+            self.watch.nothing = True
+        return value
+
+
+def _worker_cache() -> WorkerCache | None:
+    worker = current_worker()
+    plugin = None if worker is None else worker.plugins.get(NAME)
+    return plugin if isinstance(plugin, WorkerCache) else None
+
+
+def _thread_usage() -> tuple[float, float, int]:
+    usage = resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return usage.ru_utime, usage.ru_stime, usage.ru_maxrss * unit
+
+
+def _random_state() -> tuple[Any, ...]:
+    """Return the state of numpy's global generator, which functions share without naming it.
+
+    The position within the block and the first words of the block tell any two states of a
+    Mersenne Twister apart that a task could reach. Python's own global generator is left out:
+    Dask's event loop draws from it all the time, so a change would mean nothing.
+    """
+    found: Any = numpy.random.get_state(legacy=False)
+    inner = found["state"]
+    if "key" in inner:
+        return inner["pos"], inner["key"][:4].tobytes(), found["gauss"]
+    return (repr(inner),)

@@ -1,0 +1,162 @@
+"""``enable(client)``: switch the cache on for a Dask client's cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seamless_dask_cache.errors import ConfigurationError
+from seamless_dask_cache.explanation import Explanation
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from seamless_dask_cache.storage import BufferStore
+
+
+def enable(
+    client: Client | None = None,
+    database: str | None = None,
+    buffers: str | Path | BufferStore | None = None,
+    cache_dir: str | Path | None = None,
+    *,
+    token: str | None = None,
+    **policy: Any,
+) -> Cache:
+    """Give everything that a Dask client's scheduler computes a persistent memory.
+
+    Parameters
+    ----------
+    client : distributed.Client, optional
+        The current client by default.
+    database : str, optional
+        URL of a database server. Without it, the embedded one under `cache_dir` is started or
+        found, on the scheduler's machine.
+    buffers : str, path or BufferStore, optional
+        Where large results live; all workers must reach it.
+    cache_dir : str or path, optional
+        Home of the embedded database and buffers; the user's cache folder by default.
+    token : str, optional
+        Bearer token for `database`.
+    **policy
+        Settings such as ``min_seconds=0.1`` or ``allow_effects={"clock"}``; see
+        `seamless_dask_cache.scheduler_plugin.policy.Policy`.
+
+    Returns
+    -------
+    Cache
+        Questions to the cache, and the switch to turn it off.
+
+    Raises
+    ------
+    DatabaseError
+        When the database does not answer.
+    ConfigurationError
+        For an unknown setting or one that makes no sense.
+
+    Notes
+    -----
+    Enabling a second time replaces the first cache of that scheduler. On an asynchronous client,
+    ``await`` the result.
+    """
+    from distributed import get_client
+
+    from seamless_dask_cache import local
+    from seamless_dask_cache.scheduler_plugin import CachePlugin
+
+    if client is None:
+        client = get_client()
+    if not hasattr(client, "register_plugin"):
+        raise ConfigurationError(f"client must be a distributed.Client, not {client!r}")
+    plugin = CachePlugin(database, buffers, cache_dir=cache_dir, token=token, **policy)
+    local.use(plugin.settings)
+    cache = Cache(client)
+    if client.asynchronous:
+        return _enabled(client, plugin, cache)  # type: ignore[return-value]
+    client.register_plugin(plugin)
+    return cache
+
+
+async def _enabled(client: Any, plugin: Any, cache: Cache) -> Cache:
+    await client.register_plugin(plugin)
+    return cache
+
+
+class Cache:
+    """The cache of one scheduler, as a client sees it.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        A client of the scheduler.
+
+    Notes
+    -----
+    On an asynchronous client every method returns an awaitable.
+    """
+
+    def __init__(self, client: Client):
+        self.client = client
+
+    def __repr__(self) -> str:
+        return f"<Cache of {self.client!r}>"
+
+    def _ask(self, action: str, **arguments: Any) -> Any:
+        return self.client.sync(self._call, action, arguments)
+
+    async def _call(self, action: str, arguments: dict[str, Any]) -> Any:
+        return await self.client.scheduler.seamless_dask_cache(action=action, arguments=arguments)
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counters since the cache was enabled, and what the database holds.
+
+        Returns
+        -------
+        dict
+            ``tasks``, ``hits``, ``misses``, ``refused``, ``computed``, ``restored``, ``stored``,
+            ``bytes_stored``, ``seconds_saved`` and more; ``database`` holds the totals of the
+            database.
+        """
+        return self._ask("stats")  # type: ignore[no-any-return]
+
+    def explain(self, *collections: Any) -> Explanation:
+        """Say of every task of some collections whether it is a hit, a miss or refused, and why.
+
+        Parameters
+        ----------
+        *collections
+            Dask collections; nothing is computed.
+        """
+        return self.client.sync(self._explain, collections)  # type: ignore[no-any-return]
+
+    async def _explain(self, collections: tuple[Any, ...]) -> Explanation:
+        from seamless_dask_cache.dask_internals import expression_of, pack
+
+        expression, keys = expression_of(collections, finalize=True)
+        arguments = {"expr_ser": pack(expression), "keys": keys}
+        return Explanation(await self._call("explain", arguments))
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until everything stored so far is acknowledged by the database.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait at most.
+
+        Returns
+        -------
+        bool
+            False when the time ran out.
+        """
+        return self._ask("flush", timeout=timeout)  # type: ignore[no-any-return]
+
+    def disable(self) -> None:
+        """Flush, then leave the scheduler and its workers as they were."""
+        return self.client.sync(self._disable)  # type: ignore[no-any-return]
+
+    async def _disable(self) -> None:
+        from seamless_dask_cache.scheduler_plugin.worker import NAME
+
+        await self._call("disable", {})
+        await self.client.scheduler.unregister_scheduler_plugin(name=NAME)

@@ -1,0 +1,374 @@
+"""Everything that this project uses of Dask's and distributed's internals.
+
+A new Dask release that moves something is a change to this one file; the contract tests in
+``tests/plugin/test_dask_contract.py`` say what is relied upon. ``distributed`` is imported inside
+the functions that need it, so that hashing a graph does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from dask._task_spec import (
+    Alias,
+    DataNode,
+    Dict,
+    GraphNode,
+    List,
+    NestedContainer,
+    Set,
+    Task,
+    TaskRef,
+    Tuple,
+    _execute_subgraph,
+    convert_legacy_graph,
+    execute_graph,
+)
+
+if TYPE_CHECKING:
+    from distributed import Scheduler, Worker
+
+__all__ = [
+    "Alias",
+    "DataNode",
+    "Dict",
+    "FusedGraph",
+    "Graph",
+    "GraphNode",
+    "Key",
+    "List",
+    "NestedContainer",
+    "Set",
+    "Task",
+    "TaskRef",
+    "Tuple",
+    "convert_legacy_graph",
+    "current_worker",
+    "execute_graph",
+    "expression_of",
+    "fused_graph",
+    "hand_over",
+    "in_order",
+    "materialize",
+    "open_message",
+]
+
+Key: TypeAlias = Any
+Graph: TypeAlias = dict[Key, Any]
+
+PREPARED_FAMILY = "seamless-dask-cache-prepared"
+
+
+class FusedGraph(NamedTuple):
+    """The inner graph of a fused task.
+
+    Attributes
+    ----------
+    inner : dict
+        Key to graph node.
+    output : key
+        The inner key whose value is the task's value.
+    inputs : dict
+        Inner key that is fed from outside, to the argument that feeds it.
+    """
+
+    inner: Graph
+    output: Key
+    inputs: dict[Key, Any]
+
+
+def fused_graph(task: Any) -> FusedGraph | None:
+    """Return the inner graph of a task that Dask fused, or None for any other task."""
+    if task.func is not _execute_subgraph or task.kwargs:
+        return None
+    inner, output, names, *values = task.args
+    return FusedGraph(inner, output, dict(zip(names, values, strict=True)))
+
+
+def in_order(graph: Mapping[Key, Any]) -> Iterator[Key]:
+    """Yield the keys of a graph, dependencies first.
+
+    Raises
+    ------
+    ValueError
+        When the graph has a cycle.
+    """
+    done: set[Key] = set()
+    open_keys: set[Key] = set()
+    for root in graph:
+        stack = [root]
+        while stack:
+            key = stack[-1]
+            if key in done:
+                stack.pop()
+                continue
+            pending = [d for d in graph[key].dependencies if d not in done and d in graph]
+            if not pending:
+                done.add(key)
+                stack.pop()
+                yield key
+                continue
+            if key in open_keys:
+                raise ValueError(f"the graph has a cycle through the key {key!r}")
+            open_keys.add(key)
+            stack.extend(pending)
+
+
+def materialize(expression: Any, keys: set[Key]) -> tuple[Graph, dict[str, dict[Key, Any]]]:
+    """Turn a submitted expression into a graph, as the scheduler would.
+
+    Returns
+    -------
+    graph : dict
+        Key to graph node; culled to `keys` where Dask culls.
+    annotations : dict
+        Annotation name to {key: value}.
+    """
+    from dask._expr import LLGExpr
+    from distributed.scheduler import _cull, _materialize_graph
+
+    graph, annotations = _materialize_graph(expr=expression, validate=False)
+    if isinstance(expression, LLGExpr):
+        graph = _cull(graph, keys)
+    return graph, dict(annotations)
+
+
+class _Prepared:
+    """A graph that is materialized already, in the shape the scheduler expects of an expression."""
+
+    def __init__(self, graph: Graph, annotations: dict[str, dict[Key, Any]]):
+        self.graph = graph
+        self.annotations = annotations
+
+    def __dask_graph__(self) -> Graph:
+        return self.graph
+
+    def __dask_annotations__(self) -> dict[str, dict[Key, Any]]:
+        return self.annotations
+
+
+def hand_over(graph: Graph, annotations: dict[str, dict[Key, Any]]) -> Any:
+    """Wrap a graph so that ``Scheduler.update_graph`` takes it without pickling it once more.
+
+    The scheduler calls ``deserialize(header, frames)`` on what it is given; a serialization family
+    of our own returns the very object that the header carries. It never leaves the process.
+    """
+    from distributed.protocol.serialize import Serialized, register_serialization_family
+
+    register_serialization_family(PREPARED_FAMILY, None, _take_over)
+    prepared = _Prepared(graph, annotations)
+    return Serialized({"serializer": PREPARED_FAMILY, "prepared": prepared}, [])
+
+
+def _take_over(header: dict[str, Any], frames: list[bytes]) -> _Prepared:
+    prepared: _Prepared = header["prepared"]
+    return prepared
+
+
+def open_message(message: Any) -> Any:
+    """Deserialize the expression of an ``update-graph`` message without consuming the message."""
+    from distributed.protocol.serialize import deserialize
+
+    return deserialize(message.header, message.frames)
+
+
+def pack(expression: Any) -> Any:
+    """Serialize an expression as the client does when it submits one."""
+    from distributed.protocol.serialize import Serialized, serialize, to_serialize
+
+    return Serialized(*serialize(to_serialize(expression), on_error="raise"))
+
+
+async def run_offloaded(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """Run a function in the scheduler's offload thread."""
+    from distributed.utils import offload
+
+    return await offload(function, *args, **kwargs)
+
+
+def expression_of(collections: tuple[Any, ...], *, finalize: bool) -> tuple[Any, list[Key]]:
+    """Return the expression and the keys that computing or persisting `collections` would submit.
+
+    Parameters
+    ----------
+    collections : tuple
+        Dask collections.
+    finalize : bool
+        True for what ``compute`` submits (one key per collection), False for ``persist``.
+    """
+    from dask._expr import FinalizeCompute
+    from dask.base import collections_to_expr
+    from dask.core import flatten
+
+    expression = collections_to_expr(collections)
+    if finalize:
+        expression = FinalizeCompute(expression)
+    expression = expression.optimize()
+    return expression, list(flatten(expression.__dask_keys__()))
+
+
+def current_worker() -> Worker | None:
+    """Return the Dask worker whose task runs in this thread, or None outside a task."""
+    from distributed.worker import get_worker
+
+    try:
+        return get_worker()
+    except ValueError:
+        return None
+
+
+def inside_task() -> bool:
+    """Tell whether this thread runs a task of a Dask worker."""
+    import sys
+
+    # Without distributed there is no worker, and importing it to find out would be slow.
+    return "distributed.worker" in sys.modules and current_worker() is not None
+
+
+def current_key() -> Key | None:
+    """Return the key of the task that runs in this thread, or None outside a task."""
+    from distributed.worker import thread_state
+
+    return getattr(thread_state, "key", None)
+
+
+def attach_to_current_task(name: str, facts: dict[str, Any]) -> None:
+    """Put facts into the running task's metadata; they travel with its ``task-finished`` message."""
+    worker = current_worker()
+    if worker is None:
+        return
+    state = worker.state.tasks.get(current_key())
+    if state is not None:
+        state.metadata[name] = facts
+
+
+def take_from_task(scheduler: Scheduler, key: Key, name: str) -> dict[str, Any] | None:
+    """Take the facts that a worker attached to a finished task; they are removed there."""
+    state = scheduler.tasks.get(key)
+    if state is None or not state.metadata:
+        return None
+    facts: dict[str, Any] | None = state.metadata.pop(name, None)
+    return facts
+
+
+def compute_original(name: str, key: Key, transformation: str, result: str, reason: str) -> Any:
+    """Compute, from within a task, what that task was going to restore.
+
+    The graph comes from the scheduler's plugin and is submitted under a new key, because the key
+    itself is being processed by the caller.
+
+    Raises
+    ------
+    KeyError
+        When the plugin no longer knows the original graph.
+    """
+    import pickle
+
+    from distributed import worker_client
+
+    with worker_client() as client:
+        call = client.scheduler.seamless_dask_cache
+        message = {"key": key, "transformation": transformation, "result": result, "reason": reason}
+        answer = client.sync(call, action="original", arguments=message)
+        graph, output = pickle.loads(answer)
+        return client.get(graph, output)
+
+
+def renamed_for_healing(graph: Graph, key: Key) -> tuple[Graph, Key]:
+    """Return the part of a graph that makes `key`, with that key renamed.
+
+    The graph is a copy; the nodes upstream are shared with the original one.
+    """
+    from distributed.scheduler import _cull
+
+    part = _cull(graph, {key})
+    prefix = key[0] if isinstance(key, tuple) else key
+    output = f"{prefix}-heal-{uuid.uuid4().hex}"
+    part[output] = part.pop(key).substitute({}, key=output)
+    return part, output
+
+
+# Scheduler state ----------------------------------------------------------------------------------
+
+
+def hold(scheduler: Scheduler, keys: Any, until: Any) -> None:
+    """Keep inputs of a pruned graph alive until what is restored instead is in memory.
+
+    Should a restore fail, its original graph is computed after all and needs them. A client of our
+    own wants them meanwhile, as Dask's variables and queues do.
+    """
+    for target in until:
+        present = [key for key in keys if key in scheduler.tasks]
+        if present:
+            scheduler.client_desires_keys(keys=present, client=_holder(target))
+
+
+def drop_hold(scheduler: Scheduler, key: Key) -> None:
+    """Let go of the inputs that were held for `key`."""
+    name = _holder(key)
+    state = scheduler.clients.get(name)
+    if state is None:
+        return
+    wanted = [task.key for task in state.wants_what]
+    # Called from within a transition: the release must not start another one inside it.
+    scheduler.loop.add_callback(_release, scheduler, name, wanted)
+
+
+def _release(scheduler: Scheduler, name: str, keys: list[Key]) -> None:
+    if name in scheduler.clients:
+        scheduler.client_releases_keys(keys=keys, client=name, stimulus_id=f"{name}-done")
+        scheduler.clients.pop(name, None)
+
+
+def _holder(key: Key) -> str:
+    return f"seamless-dask-cache-hold-{key!r}"
+
+
+def as_restored(scheduler: Scheduler, key: Key, restore: Any, stimulus_id: str) -> None:
+    """Make a released task of the scheduler restore its result instead of computing it.
+
+    Must be called in the tick in which the scheduler took the graph, before any transition. Tasks
+    that only this one needed are forgotten.
+    """
+    task = scheduler.tasks.get(key)
+    if task is None or task.state != "released" or task.waiting_on or task.waiters:
+        return
+    task.run_spec = restore
+    orphans = {}
+    for dependency in list(task.dependencies):
+        task.dependencies.discard(dependency)
+        dependency.dependents.discard(task)
+        if not dependency.dependents and not dependency.who_wants:
+            orphans[dependency.key] = "forgotten"
+    task.has_lost_dependencies = False
+    if orphans:
+        scheduler.transitions(orphans, stimulus_id)
+
+
+async def add_worker_plugin(scheduler: Scheduler, plugin: Any, name: str) -> None:
+    """Install a plugin on all present and future workers."""
+    from distributed.protocol.pickle import dumps
+
+    scheduler.worker_plugins.pop(name, None)
+    await scheduler.register_worker_plugin(None, dumps(plugin), name=name, idempotent=False)
+
+
+async def remove_worker_plugin(scheduler: Scheduler, name: str) -> None:
+    """Remove a plugin from all workers, where it is there."""
+    if name in scheduler.worker_plugins:
+        await scheduler.unregister_worker_plugin(None, name)
+
+
+async def ask_holder(scheduler: Scheduler, operation: str, key: Key, timeout: float) -> Any:
+    """Ask a worker that holds pure data (no task makes it) something about it; None if none does."""
+    task = scheduler.tasks.get(key)
+    if task is None or task.run_spec is not None or not task.who_has:
+        return None
+    holder = next(iter(task.who_has)).address
+    try:
+        return await asyncio.wait_for(getattr(scheduler.rpc(holder), operation)(key=key), timeout)
+    except (OSError, asyncio.TimeoutError, ValueError, TypeError):
+        return None

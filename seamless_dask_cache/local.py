@@ -1,0 +1,201 @@
+"""The cache without a cluster: what calling a ``@cached`` function here uses."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from seamless_dask_cache._version import __version__
+from seamless_dask_cache.config import Settings
+from seamless_dask_cache.database import DatabaseClient
+from seamless_dask_cache.embedded import default_cache_dir, ensure_server
+from seamless_dask_cache.errors import DatabaseError, StoreError
+from seamless_dask_cache.identity.recipe import Identity
+from seamless_dask_cache.results import dump_result, load_result
+from seamless_dask_cache.storage import BufferStore, open_store
+
+logger = logging.getLogger(__name__)
+
+INLINE_BYTES = 4096
+PATIENCE_SECONDS = 10.0
+RETRY_SECONDS = 30.0
+
+_lock = threading.Lock()
+_caches: dict[tuple[Any, ...], LocalCache] = {}
+_enabled: list[Settings] = []
+
+
+def use(settings: Settings) -> None:
+    """Make calls in this process share the database that a cluster was given."""
+    _enabled[:] = [settings]
+
+
+def reset() -> None:
+    """Forget what was enabled in this process, and disconnect."""
+    _enabled.clear()
+    with _lock:
+        caches = list(_caches.values())
+        _caches.clear()
+    for cache in caches:
+        cache.close()
+
+
+def local_cache() -> LocalCache:
+    """Return the cache that calls in this process use: the last enabled one, else as configured."""
+    settings = _enabled[0] if _enabled else Settings.from_arguments()
+    name = (settings.database, str(settings.cache_dir), repr(settings.buffers), settings.token)
+    with _lock:
+        if name not in _caches:
+            _caches[name] = LocalCache(settings)
+        return _caches[name]
+
+
+class LocalCache:
+    """Look up, compute, store, in the calling thread.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where the database and the buffers are.
+
+    Notes
+    -----
+    Thread-safe. No fault of the database or of the buffer store reaches the caller: after one, the
+    cache is left alone for 30 s.
+    """
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self._lock = threading.Lock()
+        self._link: tuple[DatabaseClient, BufferStore] | None = None
+        self._away_until = 0.0
+
+    def call(self, call: Any) -> Any:
+        """Return the result of a bound call, stored or computed."""
+        from seamless_dask_cache.transformation import identify_call
+
+        try:
+            identity = identify_call(call)
+        except Exception as error:
+            # Hashing runs code of users' classes; whatever it raises, the call is only not cached.
+            logger.info("%r is not cached: %s", call, error)
+            return call.compute()
+        found, value = self._restored(identity, call.function.expires)
+        if found:
+            return value
+        started = time.perf_counter()
+        value = call.compute()
+        self._store(identity, value, time.perf_counter() - started)
+        return value
+
+    def close(self) -> None:
+        """Disconnect; the next call connects anew."""
+        with self._lock:
+            link, self._link = self._link, None
+        if link is not None:
+            link[0].close()
+
+    def _connected(self) -> tuple[DatabaseClient, BufferStore]:
+        with self._lock:
+            if self._link is None:
+                self._link = self._connect()
+            return self._link
+
+    def _connect(self) -> tuple[DatabaseClient, BufferStore]:
+        settings = self.settings
+        folder = Path(settings.cache_dir) if settings.cache_dir else default_cache_dir()
+        if settings.database is not None:
+            client = DatabaseClient(settings.database, settings.token, timeout=PATIENCE_SECONDS)
+            return client, open_store(settings.buffers or folder / "buffers")
+        endpoint = ensure_server(folder)
+        client = DatabaseClient(endpoint.url, endpoint.token, timeout=PATIENCE_SECONDS)
+        return client, open_store(settings.buffers or endpoint.buffers)
+
+    def _restored(self, identity: Identity, expires: float | None) -> tuple[bool, Any]:
+        if time.monotonic() < self._away_until:
+            return False, None
+        try:
+            client, store = self._connected()
+            answer = client.lookup([identity.checksum]).get(identity.checksum)
+            if answer is None:
+                return False, None
+            expired = expires is not None and (answer.created or 0) + expires < time.time()
+            buffer = answer.content if answer.content is not None else store.get(answer.result)
+            if buffer is None or expired:
+                client.forget([identity.checksum])
+                return False, None
+            return True, load_result(buffer)
+        except (DatabaseError, OSError) as error:
+            self._failed(error)
+        except Exception as error:
+            logger.warning("the stored result of %s is unusable: %s", identity.function, error)
+            self._heal(identity)
+        return False, None
+
+    def _heal(self, identity: Identity) -> None:
+        try:
+            client, store = self._connected()
+            answer = client.lookup([identity.checksum]).get(identity.checksum)
+            client.forget([identity.checksum])
+            if answer is not None:
+                store.delete(answer.result)
+        except (DatabaseError, StoreError, OSError) as error:
+            self._failed(error)
+
+    def _store(self, identity: Identity, value: Any, seconds: float) -> None:
+        if time.monotonic() < self._away_until:
+            return
+        try:
+            client, store = self._connected()
+            buffer = dump_result(value)
+            inline = buffer.nbytes <= INLINE_BYTES
+            if not inline:
+                store.put(buffer.checksum, buffer.frames)
+            client.store([_item(identity, buffer, seconds, inline)])
+        except (DatabaseError, OSError) as error:
+            self._failed(error)
+        except Exception as error:
+            logger.warning("the result of %s was not stored: %s", identity.function, error)
+
+    def _failed(self, error: BaseException) -> None:
+        logger.warning("the cache does not answer (%s); computing without it", error)
+        self._away_until = time.monotonic() + RETRY_SECONDS
+        self.close()
+
+
+def _item(identity: Identity, buffer: Any, seconds: float, inline: bool) -> dict[str, Any]:
+    return {
+        "transformation": identity.checksum,
+        "result": buffer.checksum,
+        "record": execution_record(identity.checksum, buffer.checksum, seconds),
+        "recipe": identity.recipe.decode() if identity.recipe else None,
+        "content": buffer.tobytes() if inline else None,
+        "entry": {
+            "function": identity.function,
+            "key_prefix": identity.function.rpartition(".")[2],
+            "seconds": seconds,
+            "nbytes": buffer.nbytes,
+            "created": time.time(),
+            "format": buffer.format,
+        },
+    }
+
+
+def execution_record(transformation: str, result: str, seconds: float) -> dict[str, Any]:
+    """Return the execution record of a computation in this process."""
+    return {
+        "schema_version": 1,
+        "tf_checksum": transformation,
+        "result_checksum": result,
+        "seamless_version": f"seamless-dask-cache {__version__}",
+        "execution_mode": "process",
+        "remote_target": None,
+        "wall_time_seconds": seconds,
+        "cpu_time_user_seconds": 0.0,
+        "cpu_time_system_seconds": 0.0,
+        "memory_peak_bytes": 0,
+        "gpu_memory_peak_bytes": None,
+    }

@@ -1,0 +1,202 @@
+"""The HTTP side: routes, and the middlewares around them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from .failures import (
+    MalformedError,
+    ReadOnlyError,
+    RequestError,
+    TooLargeError,
+    UnauthorizedError,
+    storage_status,
+)
+from .handlers import HANDLERS, Answer, Context
+from .protocol import Fields
+
+logger = logging.getLogger(__name__)
+
+Responder = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+LARGE_BODY = 256 * 1024
+"""Bodies above this size are parsed beside the event loop."""
+
+HEALTHCHECK = "/healthcheck"
+
+
+class Activity:
+    """Whether the server is busy, or since when it is not; ``--timeout`` counts from there."""
+
+    def __init__(self) -> None:
+        self.is_stopping = False
+        """Once true, connections are closed after their current request."""
+        self._requests = 0
+        self._idle = asyncio.Event()
+        self._last = time.monotonic()
+
+    def __enter__(self) -> None:
+        self._requests += 1
+        self._idle.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self._requests -= 1
+        self._last = time.monotonic()
+        if not self._requests:
+            self._idle.set()
+
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds since the last request ended; 0 while one is answered."""
+        return 0.0 if self._requests else time.monotonic() - self._last
+
+    async def finish(self, seconds: float) -> None:
+        """Wait until no request is being answered, but not longer than this."""
+        self.is_stopping = True
+        if self._requests:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), seconds)
+
+
+def build_app(
+    context: Context,
+    *,
+    writable: bool,
+    token: str | None = None,
+    max_body: int,
+    activity: Activity | None = None,
+) -> web.Application:
+    """Build the application.
+
+    Parameters
+    ----------
+    context : Context
+        What handlers work on.
+    writable : bool
+        Whether PUT requests are taken.
+    token : str, optional
+        What every request but ``/healthcheck`` must present as ``Authorization: Bearer``.
+    max_body : int
+        Largest body in bytes.
+    activity : Activity, optional
+        Told about every request.
+    """
+    middlewares = [_watching(activity or Activity()), _answering_failures]
+    if token is not None:
+        middlewares.append(_guarding(token))
+    app = web.Application(client_max_size=max_body, middlewares=middlewares)
+    endpoint = _Endpoint(context, writable, max_body)
+    app.router.add_get("/", endpoint.answer, allow_head=False)
+    app.router.add_put("/", endpoint.answer)
+    app.router.add_get(HEALTHCHECK, _healthcheck)
+    return app
+
+
+async def _healthcheck(_: web.Request) -> web.Response:
+    return web.Response(text="OK")
+
+
+class _Endpoint:
+    """Answers ``GET /`` and ``PUT /``."""
+
+    def __init__(self, context: Context, writable: bool, max_body: int):
+        self._context = context
+        self._writable = writable
+        self._max_body = max_body
+
+    async def answer(self, request: web.Request) -> web.Response:
+        if request.method == "PUT" and not self._writable:
+            raise ReadOnlyError("Database server is read-only")
+        body = await self._read(request)
+        parsed = await asyncio.to_thread(_parse, body) if len(body) > LARGE_BODY else _parse(body)
+        if not isinstance(parsed, dict):
+            raise MalformedError("Malformed request: the body must be a JSON object")
+        return _respond(await self._handle(request.method, parsed))
+
+    async def _read(self, request: web.Request) -> bytes:
+        """Read the body; one that announces itself as too large is refused unread."""
+        if (request.content_length or 0) > self._max_body:
+            raise TooLargeError(f"The request is larger than {self._max_body} bytes")
+        try:
+            return await request.read()
+        # Bytes that are not encoded as their header says, or a client that went away.
+        except (web.RequestPayloadError, HttpProcessingError, ConnectionResetError) as error:
+            raise MalformedError(f"Malformed request: unreadable body ({error})") from None
+
+    async def _handle(self, method: str, parsed: dict[str, Any]) -> Answer:
+        type_ = parsed.get("type")
+        handler = HANDLERS.get((method, type_)) if isinstance(type_, str) else None
+        if handler is None:
+            raise MalformedError("Malformed request: unknown type")
+        return await handler(self._context, Fields(parsed, f"{method} {type_} request"))
+
+
+def _parse(body: bytes) -> object:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise MalformedError(f"Malformed request: the body is not JSON ({error})") from None
+
+
+def _respond(answer: Answer) -> web.Response:
+    if answer is None:
+        return _failure(404, "Unknown key")
+    if isinstance(answer, str):
+        return web.Response(text=answer)
+    return web.Response(body=answer, content_type="application/json")
+
+
+def _failure(status: int, text: str) -> web.Response:
+    return web.Response(status=status, text=f"ERROR: {text}")
+
+
+@web.middleware
+async def _answering_failures(request: web.Request, handler: Responder) -> web.StreamResponse:
+    """Turn what handlers raise into responses: the one place that does."""
+    try:
+        return await handler(request)
+    except RequestError as error:
+        return _failure(error.status, str(error))
+    except web.HTTPRequestEntityTooLarge as error:
+        return _failure(TooLargeError.status, f"The request is too large: {error.text}")
+    except web.HTTPException as error:
+        return _failure(error.status, error.reason)
+    except sqlite3.Error as error:
+        logger.error("the database file failed: %s", error)
+        return _failure(storage_status(error), f"The database file failed: {error}")
+
+
+def _watching(activity: Activity) -> Callable[..., Awaitable[web.StreamResponse]]:
+    @web.middleware
+    async def watch(request: web.Request, handler: Responder) -> web.StreamResponse:
+        with activity:
+            response = await handler(request)
+            if activity.is_stopping:
+                response.force_close()
+            return response
+
+    return watch
+
+
+def _guarding(token: str) -> Callable[..., Awaitable[web.StreamResponse]]:
+    expected = f"Bearer {token}".encode()
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Responder) -> web.StreamResponse:
+        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+        if request.path != HEALTHCHECK and not hmac.compare_digest(given, expected):
+            raise UnauthorizedError("A valid token is required (Authorization: Bearer)")
+        return await handler(request)
+
+    return guard

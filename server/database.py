@@ -1,0 +1,180 @@
+"""The open SQLite file: its schema, its connections, and who works on which.
+
+One writer, one connection for coalesced single reads, and a few for long reads, all under WAL:
+nobody waits for a writer, and a batch of a million lookups does not hold up single ones.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Hashable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from .failures import ReadOnlyError, StartupError
+from .lanes import Gathering, Lane, Read, Reader, Write, commit_together, read_together
+
+T = TypeVar("T")
+
+SCHEMA_VERSION = 1
+"""Written to ``PRAGMA user_version``, which the published server leaves at 0."""
+
+LONG_READERS = max(2, min(4, os.cpu_count() or 1))
+
+
+class Database:
+    """An open database file.
+
+    Parameters
+    ----------
+    path : Path
+        The SQLite file. Created when it does not exist and `writable` is true.
+    writable : bool
+        Whether writes are accepted.
+
+    Raises
+    ------
+    StartupError
+        The file is missing, is not a database, or was made by a newer program.
+
+    Notes
+    -----
+    The coroutines belong to one event loop; SQLite runs in threads of its own.
+    """
+
+    def __init__(self, path: Path, *, writable: bool):
+        self._writer: Lane | None = None
+        self._writes: Gathering[Write] | None = None
+        if writable:
+            self._writer = _lane(path, "writer", _connect_writer)
+            self._writes = Gathering(self._writer, commit_together)
+        reader = _lane(path, "reader", _connect_reader)
+        self._reads: Gathering[Read] = Gathering(reader, read_together)
+        long_lanes = [_lane(path, "long-reader", _connect_reader) for _ in range(LONG_READERS)]
+        self._next_lane = itertools.cycle(long_lanes)
+        self._readers = [reader, *long_lanes]
+
+    async def read(self, reader: Reader, key: Hashable) -> Any:
+        """Answer one key, together with what others ask in this moment; None if unknown."""
+        return await self._reads.submit(Read(reader, key))
+
+    async def read_long(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do a read that may take long, on a connection where no single read waits behind it."""
+        return await next(self._next_lane).run(work)
+
+    async def write(self, write: Write) -> Any:
+        """Do one write, together with what others write in this moment; on disk on return.
+
+        Raises
+        ------
+        ReadOnlyError
+            The database was opened without `writable`.
+        """
+        if self._writes is None:
+            raise ReadOnlyError("Database server is read-only")
+        return await self._writes.submit(write)
+
+    async def close(self) -> None:
+        """Finish accepted work, then close the file."""
+        for gathering in (self._reads, self._writes):
+            if gathering is not None:
+                await gathering.join()
+        for lane in self._readers:
+            lane.close()
+        if self._writer is not None:  # the last to close: it empties the write-ahead log
+            self._writer.close()
+
+
+def _lane(path: Path, name: str, connect: Callable[[Path], sqlite3.Connection]) -> Lane:
+    try:
+        return Lane(lambda: connect(path), name)
+    except sqlite3.Error as error:
+        raise StartupError(f"cannot open {path} as a database: {error}") from error
+
+
+def _connect_writer(path: Path) -> sqlite3.Connection:
+    connection = _connect(f"{_uri(path)}?mode=rwc")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("BEGIN IMMEDIATE")
+    _check_version(connection, path)
+    _drop_empty_legacy_metadata(connection)
+    for statement in _schema():
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+    return connection
+
+
+def _connect_reader(path: Path) -> sqlite3.Connection:
+    connection = _open_for_reading(path)
+    _check_version(connection, path)
+    _stand_in_for_missing_tables(connection)
+    return connection
+
+
+def _open_for_reading(path: Path) -> sqlite3.Connection:
+    try:
+        return _connect(f"{_uri(path)}?mode=ro")
+    except sqlite3.OperationalError:
+        has_log = Path(f"{path}-wal").exists()
+        if has_log or os.access(path.parent, os.W_OK) or not path.exists():
+            raise
+    # WAL mode needs helper files, and this folder takes none: so nobody writes here either.
+    return _connect(f"{_uri(path)}?mode=ro&immutable=1")
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10.0)
+    try:
+        connection.execute("PRAGMA cache_size = -65536")
+        connection.execute("PRAGMA mmap_size = 1073741824")
+        connection.execute("SELECT count(*) FROM sqlite_master")  # only now the file is read
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _uri(path: Path) -> str:
+    return f"file:{quote(str(path.absolute()))}"
+
+
+def _schema() -> list[str]:
+    text = files(__package__).joinpath("schema.sql").read_text("utf-8")
+    without_comments = re.sub(r"--.*", "", text)
+    return [part.strip() for part in without_comments.split(";") if part.strip()]
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA_VERSION:
+        raise StartupError(
+            f"{path} has schema version {version}, this program knows up to {SCHEMA_VERSION}: "
+            "a newer seamless-dask-cache wrote it; upgrade to open it"
+        )
+
+
+def _drop_empty_legacy_metadata(connection: sqlite3.Connection) -> None:
+    columns = {row[1] for row in connection.execute('PRAGMA table_info("meta_data")')}
+    if columns != {"checksum", "metadata"}:
+        return
+    (rows,) = connection.execute('SELECT count(*) FROM "meta_data"').fetchone()
+    if rows:
+        raise StartupError(
+            "the table meta_data has an old layout and holds records that cannot be upgraded"
+        )
+    connection.execute('DROP TABLE "meta_data"')
+
+
+def _stand_in_for_missing_tables(connection: sqlite3.Connection) -> None:
+    """Give a file of another server, which cannot be changed, empty tables for what it lacks."""
+    for statement in _schema():
+        match = re.match(r'CREATE TABLE IF NOT EXISTS "(\w+)"', statement)
+        if match and not connection.execute(f'PRAGMA table_info("{match[1]}")').fetchall():
+            connection.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE", 1))

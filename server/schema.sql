@@ -1,0 +1,102 @@
+-- The first part is the schema of the published seamless-database 2.1, name for name, so that either
+-- server opens the file of the other.  The second part is ours; the published server ignores it.
+
+CREATE TABLE IF NOT EXISTS "transformation" (
+    "checksum" CHAR(64) NOT NULL PRIMARY KEY,
+    "result" CHAR(64) NOT NULL
+);
+CREATE INDEX IF NOT EXISTS "transformation_result" ON "transformation" ("result");
+
+CREATE TABLE IF NOT EXISTS "rev_transformation" (
+    "id" INTEGER NOT NULL PRIMARY KEY,
+    "result" CHAR(64) NOT NULL,
+    "checksum" CHAR(64) NOT NULL
+);
+CREATE INDEX IF NOT EXISTS "rev_transformation_result" ON "rev_transformation" ("result");
+
+CREATE TABLE IF NOT EXISTS "buffer_info" (
+    "checksum" CHAR(64) NOT NULL PRIMARY KEY,
+    "buffer_info" TEXT NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS "syntactic_to_semantic" (
+    "syntactic" CHAR(64) NOT NULL,
+    "celltype" TEXT NOT NULL,
+    "subcelltype" TEXT NOT NULL,
+    "semantic" CHAR(64) NOT NULL,
+    PRIMARY KEY ("syntactic", "celltype", "subcelltype", "semantic")
+);
+CREATE INDEX IF NOT EXISTS "syntactic_to_semantic_syntactic"
+    ON "syntactic_to_semantic" ("syntactic");
+CREATE INDEX IF NOT EXISTS "syntactic_to_semantic_semantic"
+    ON "syntactic_to_semantic" ("semantic");
+
+CREATE TABLE IF NOT EXISTS "expression" (
+    "input_checksum" CHAR(64) NOT NULL,
+    "path" VARCHAR(100) NOT NULL,
+    "celltype" VARCHAR(20) NOT NULL,
+    "target_celltype" VARCHAR(20) NOT NULL,
+    "validator" CHAR(64),
+    "validator_language" VARCHAR(20),
+    "result" CHAR(64) NOT NULL,
+    PRIMARY KEY ("input_checksum", "path", "celltype", "target_celltype")
+);
+CREATE INDEX IF NOT EXISTS "expression_result" ON "expression" ("result");
+
+CREATE TABLE IF NOT EXISTS "meta_data" (
+    "checksum" CHAR(64) NOT NULL PRIMARY KEY,
+    "result" CHAR(64) NOT NULL,
+    "metadata" TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS "meta_data_result" ON "meta_data" ("result");
+
+CREATE TABLE IF NOT EXISTS "bucket_probe" (
+    "bucket_kind" VARCHAR(20) NOT NULL,
+    "label" TEXT NOT NULL,
+    "bucket_checksum" CHAR(64) NOT NULL,
+    "captured_at" TEXT NOT NULL,
+    "freshness_tokens" TEXT NOT NULL,
+    PRIMARY KEY ("bucket_kind", "label")
+);
+CREATE INDEX IF NOT EXISTS "bucket_probe_bucket_checksum" ON "bucket_probe" ("bucket_checksum");
+
+CREATE TABLE IF NOT EXISTS "irreproducible_transformation" (
+    "id" INTEGER NOT NULL PRIMARY KEY,
+    "result" CHAR(64) NOT NULL,
+    "checksum" CHAR(64) NOT NULL,
+    "metadata" TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS "irreproducible_transformation_result"
+    ON "irreproducible_transformation" ("result");
+CREATE INDEX IF NOT EXISTS "irreproducible_transformation_checksum"
+    ON "irreproducible_transformation" ("checksum");
+
+-- Ours.
+
+-- Small buffers and recipes; a recipe's checksum is the checksum of its transformation.
+CREATE TABLE IF NOT EXISTS "buffer" (
+    "checksum" CHAR(64) NOT NULL PRIMARY KEY,
+    "content" BLOB NOT NULL
+);
+
+-- What people want to know about a cached task; "checksum" is its transformation.
+-- WITHOUT ROWID: every batch lookup joins this table, and that saves one of its two searches.
+CREATE TABLE IF NOT EXISTS "cache_entry" (
+    "checksum" CHAR(64) NOT NULL PRIMARY KEY,
+    "result" CHAR(64) NOT NULL,
+    "function" TEXT,
+    "key_prefix" TEXT,
+    "seconds" REAL,
+    "nbytes" INTEGER,
+    "created" REAL,
+    "format" TEXT
+) WITHOUT ROWID;
+
+-- A second, different result of a transformation; the first one stays in force.
+CREATE TABLE IF NOT EXISTS "divergence" (
+    "id" INTEGER NOT NULL PRIMARY KEY,
+    "checksum" CHAR(64) NOT NULL,
+    "result" CHAR(64) NOT NULL,
+    "created" REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS "divergence_checksum" ON "divergence" ("checksum");

@@ -1,0 +1,108 @@
+"""The life of a server: start, signals, inactivity, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from .app import Activity, build_app
+from .database import Database
+from .handlers import Context
+from .ownership import owning
+from .settings import Settings, bind
+from .status import StatusFile
+
+logger = logging.getLogger(__name__)
+
+STOP_SECONDS = 4.0
+"""How long requests that have begun may take to finish when the server stops."""
+
+
+def run(settings: Settings, status: StatusFile | None = None) -> None:
+    """Run a server until a signal or inactivity stops it.
+
+    Parameters
+    ----------
+    settings : Settings
+    status : StatusFile, optional
+        Told when the server answers.
+
+    Raises
+    ------
+    StartupError
+        The file or the port cannot be had; nothing is left behind.
+    """
+    with contextlib.ExitStack() as stack:
+        if settings.writable:
+            stack.enter_context(owning(settings.file))
+        listener = stack.enter_context(bind(settings.host, settings.ports))
+        database = Database(settings.file, writable=settings.writable)
+        asyncio.run(_serve(settings, database, listener, status))
+
+
+async def _serve(
+    settings: Settings, database: Database, listener: socket.socket, status: StatusFile | None
+) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    activity = Activity()
+    async with _listening(settings, database, listener, activity):
+        port = listener.getsockname()[1]
+        if status is not None:
+            status.running(port)
+        _announce(settings, port)
+        await _until_stopped(stop, activity, settings.timeout)
+    logger.info("stopped")
+
+
+@contextlib.asynccontextmanager
+async def _listening(
+    settings: Settings, database: Database, listener: socket.socket, activity: Activity
+) -> AsyncIterator[None]:
+    app = build_app(
+        Context(database, settings.buffers),
+        writable=settings.writable,
+        token=settings.token,
+        max_body=settings.max_body,
+        activity=activity,
+    )
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    site = web.SockSite(runner, listener)
+    try:
+        await site.start()
+        yield
+        # aiohttp's own shutdown drops what is still on its way of a request that has begun.
+        await site.stop()
+        await activity.finish(STOP_SECONDS)
+    finally:
+        await runner.cleanup()
+        await database.close()
+
+
+async def _until_stopped(stop: asyncio.Event, activity: Activity, timeout: float | None) -> None:
+    while timeout is None or activity.idle_seconds < timeout:
+        rest = None if timeout is None else max(timeout - activity.idle_seconds, 0.01)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(stop.wait(), rest)
+            return
+    logger.info("no request for %g seconds", timeout)
+
+
+def _announce(settings: Settings, port: int) -> None:
+    mode = "writable" if settings.writable else "read-only"
+    logger.info("serving %s (%s) on http://%s:%d", settings.file, mode, settings.host, port)
+    if settings.is_open_to_strangers:
+        logger.warning(
+            "ANYBODY who reaches %s:%d can write to this database, and so run code on the clusters "
+            "that use it. Give --token-file, or --host 127.0.0.1.",
+            settings.host,
+            port,
+        )

@@ -1,0 +1,293 @@
+"""SQL on the tables of the published server.
+
+Readers take a connection and many keys and return a mapping without the unknown ones (see
+`lanes.Reader`); writers take a connection and do one write inside a transaction that their caller
+holds. Arguments are checked already. JSON columns are handed out as the text that they hold.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import orjson
+
+from .failures import ConflictError, UnknownKeyError
+
+Row = tuple[Any, ...]
+
+
+def keys_as_json(keys: Iterable[str]) -> str:
+    """Give keys in the form that ``json_each(?)`` takes: one parameter, however many keys."""
+    return orjson.dumps(keys if isinstance(keys, list) else list(keys)).decode()
+
+
+def _pairs(query: str) -> Callable[[sqlite3.Connection, Sequence[str]], dict[str, str]]:
+    def reader(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, str]:
+        return dict(connection.execute(query, (keys_as_json(keys),)).fetchall())
+
+    return reader
+
+
+def one_by_one(
+    answer: Callable[[sqlite3.Connection, Any], Any],
+) -> Callable[[sqlite3.Connection, Sequence[Any]], dict[Any, Any]]:
+    """Make a reader out of a function that answers a single key."""
+
+    def reader(connection: sqlite3.Connection, keys: Sequence[Any]) -> dict[Any, Any]:
+        return {key: answer(connection, key) for key in keys}
+
+    return reader
+
+
+transformation_results = _pairs(
+    "SELECT checksum, result FROM transformation WHERE checksum IN (SELECT value FROM json_each(?))"
+)
+"""Reader: transformation -> result."""
+
+buffer_infos = _pairs(
+    "SELECT checksum, buffer_info FROM buffer_info"
+    " WHERE checksum IN (SELECT value FROM json_each(?))"
+)
+"""Reader: checksum -> JSON text of what is known about the buffer."""
+
+execution_records = _pairs(
+    "SELECT checksum, metadata FROM meta_data WHERE checksum IN (SELECT value FROM json_each(?))"
+)
+"""Reader: transformation -> JSON text of its execution record."""
+
+
+def transformations_of(
+    connection: sqlite3.Connection, results: Sequence[str]
+) -> dict[str, list[str]]:
+    """Reader: result -> the transformations that gave it.
+
+    Asks the table ``transformation``: files that the published server wrote hold stale rows in
+    ``rev_transformation``, which is written here only for its sake.
+    """
+    found: dict[str, list[str]] = {}
+    query = (
+        "SELECT result, checksum FROM transformation"
+        " WHERE result IN (SELECT value FROM json_each(?)) ORDER BY rowid"
+    )
+    for result, transformation in connection.execute(query, (keys_as_json(results),)):
+        found.setdefault(result, []).append(transformation)
+    return found
+
+
+@one_by_one
+def syntactic_of(connection: sqlite3.Connection, key: tuple[str, str, str]) -> list[str] | None:
+    """Reader: (semantic, celltype, subcelltype) -> syntactic checksums."""
+    query = (
+        "SELECT syntactic FROM syntactic_to_semantic"
+        " WHERE semantic = ? AND celltype = ? AND subcelltype = ?"
+    )
+    return [row[0] for row in connection.execute(query, key)] or None
+
+
+@one_by_one
+def semantic_of(connection: sqlite3.Connection, key: tuple[str, str, str]) -> list[str] | None:
+    """Reader: (syntactic, celltype, subcelltype) -> semantic checksums."""
+    query = (
+        "SELECT semantic FROM syntactic_to_semantic"
+        " WHERE syntactic = ? AND celltype = ? AND subcelltype = ?"
+    )
+    return [row[0] for row in connection.execute(query, key)] or None
+
+
+@one_by_one
+def expression_result(connection: sqlite3.Connection, key: tuple[str, str, str, str]) -> str | None:
+    """Reader: (input, path, celltype, target celltype) -> result."""
+    query = (
+        "SELECT result FROM expression WHERE input_checksum = ? AND path = ?"
+        " AND celltype = ? AND target_celltype = ?"
+    )
+    row = connection.execute(query, key).fetchone()
+    return None if row is None else row[0]
+
+
+@one_by_one
+def expressions_of(connection: sqlite3.Connection, result: str) -> list[Row] | None:
+    """Reader: result -> rows of input, path as JSON, celltype, target celltype."""
+    query = (
+        "SELECT input_checksum, path, celltype, target_celltype FROM expression WHERE result = ?"
+    )
+    return connection.execute(query, (result,)).fetchall() or None
+
+
+@one_by_one
+def irreproducible_records(connection: sqlite3.Connection, checksum: str) -> list[Row] | None:
+    """Reader: transformation -> rows of result and execution record as JSON."""
+    query = (
+        "SELECT result, metadata FROM irreproducible_transformation WHERE checksum = ? ORDER BY id"
+    )
+    return connection.execute(query, (checksum,)).fetchall() or None
+
+
+@one_by_one
+def bucket_probe(connection: sqlite3.Connection, key: tuple[str, str]) -> Row | None:
+    """Reader: (kind, label) -> checksum, time of capture, freshness tokens as JSON."""
+    query = (
+        "SELECT bucket_checksum, captured_at, freshness_tokens FROM bucket_probe"
+        " WHERE bucket_kind = ? AND label = ?"
+    )
+    row: Row | None = connection.execute(query, key).fetchone()
+    return row
+
+
+def put_transformation(connection: sqlite3.Connection, checksum: str, result: str) -> None:
+    """Set the result of a transformation; what described another result of it goes."""
+    known = transformation_results(connection, [checksum]).get(checksum)
+    if known == result:
+        return
+    if known is not None:
+        _remove_reverse(connection, [(checksum, known)])
+        connection.execute("DELETE FROM transformation WHERE checksum = ?", (checksum,))
+        connection.execute("DELETE FROM cache_entry WHERE checksum = ?", (checksum,))
+    add_transformations(connection, [(checksum, result)])
+
+
+def add_transformations(connection: sqlite3.Connection, pairs: Sequence[Row]) -> None:
+    """Add pairs of transformation and result, of which none is known.
+
+    Never ask ``rev_transformation`` whether it has a pair: it has an index on the result alone, so
+    that a result which many transformations share (``True``) would be searched in linear time.
+    """
+    connection.executemany("INSERT INTO transformation (checksum, result) VALUES (?, ?)", pairs)
+    connection.executemany("INSERT INTO rev_transformation (checksum, result) VALUES (?, ?)", pairs)
+
+
+def _remove_reverse(connection: sqlite3.Connection, pairs: Sequence[Row]) -> None:
+    # One pass over the rows of each result, not one for each transformation that had it.
+    checksums, results = zip(*pairs, strict=True) if pairs else ((), ())
+    connection.execute(
+        "DELETE FROM rev_transformation WHERE result IN (SELECT value FROM json_each(?))"
+        " AND checksum IN (SELECT value FROM json_each(?))",
+        (keys_as_json(set(results)), keys_as_json(checksums)),
+    )
+
+
+def put_buffer_info(connection: sqlite3.Connection, checksum: str, value: dict[str, Any]) -> None:
+    """Add to what is known about a buffer; new facts win over old ones of the same name."""
+    known = buffer_infos(connection, [checksum]).get(checksum)
+    merged = {**(_decoded(known) or {}), **value}
+    text = orjson.dumps(merged, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2).decode()
+    connection.execute(
+        "REPLACE INTO buffer_info (checksum, buffer_info) VALUES (?, ?)", (checksum, text)
+    )
+
+
+def put_syntactic(
+    connection: sqlite3.Connection, key: tuple[str, str, str], syntactic: Iterable[str]
+) -> None:
+    """Add syntactic checksums to (semantic, celltype, subcelltype)."""
+    semantic, celltype, subcelltype = key
+    connection.executemany(
+        "INSERT OR IGNORE INTO syntactic_to_semantic"
+        " (syntactic, celltype, subcelltype, semantic) VALUES (?, ?, ?, ?)",
+        [(checksum, celltype, subcelltype, semantic) for checksum in syntactic],
+    )
+
+
+def put_expression(
+    connection: sqlite3.Connection, key: tuple[str, str, str, str], result: str
+) -> None:
+    """Set the result of (input, path, celltype, target celltype)."""
+    connection.execute(
+        "INSERT INTO expression (input_checksum, path, celltype, target_celltype, result)"
+        " VALUES (?, ?, ?, ?, ?) ON CONFLICT (input_checksum, path, celltype, target_celltype)"
+        " DO UPDATE SET result = excluded.result",
+        (*key, result),
+    )
+
+
+def put_execution_record(
+    connection: sqlite3.Connection, checksum: str, result: str, record: dict[str, Any]
+) -> None:
+    """Record an execution, and the result with it; the first record stays.
+
+    Raises
+    ------
+    ConflictError
+        The transformation is known to be irreproducible, has another result, or another record.
+    """
+    if irreproducible_records(connection, [checksum])[checksum]:
+        raise ConflictError("Transformation already has irreproducible records")
+    known = transformation_results(connection, [checksum]).get(checksum)
+    if known not in (None, result):
+        raise ConflictError("Transformation result does not match execution record result")
+    _require_same_record(connection, checksum, result, record)
+    put_transformation(connection, checksum, result)
+    connection.execute(
+        "INSERT OR IGNORE INTO meta_data (checksum, result, metadata) VALUES (?, ?, ?)",
+        (checksum, result, orjson.dumps(record).decode()),
+    )
+
+
+def _require_same_record(
+    connection: sqlite3.Connection, checksum: str, result: str, record: dict[str, Any]
+) -> None:
+    row = _metadata_row(connection, checksum)
+    if row is None:
+        return
+    if row[0] != result:
+        raise ConflictError("Execution record result does not match stored metadata result")
+    if _decoded(row[1]) != record:
+        raise ConflictError("Execution record already exists with different metadata")
+
+
+def _decoded(text: str | None) -> dict[str, Any] | None:
+    """Read a JSON column; None where a file of another program holds something else."""
+    try:
+        value = orjson.loads(text or "null")
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _metadata_row(connection: sqlite3.Connection, checksum: str) -> Row | None:
+    query = "SELECT result, metadata FROM meta_data WHERE checksum = ?"
+    row: Row | None = connection.execute(query, (checksum,)).fetchone()
+    return row
+
+
+def put_irreproducible(connection: sqlite3.Connection, checksum: str, result: str) -> None:
+    """Contest a result: move what is recorded about it to the irreproducible ones.
+
+    Raises
+    ------
+    UnknownKeyError
+        The transformation has another result.
+    ConflictError
+        Its execution record names another result.
+    """
+    known = transformation_results(connection, [checksum]).get(checksum)
+    if known not in (None, result):
+        raise UnknownKeyError("Transformation does not have the irreproducible result")
+    row = _metadata_row(connection, checksum)
+    if row is not None and row[0] != result:
+        raise ConflictError("Stored metadata result does not match irreproducible result")
+    connection.execute(
+        "INSERT INTO irreproducible_transformation (result, checksum, metadata) VALUES (?, ?, ?)",
+        (result, checksum, '""' if row is None else row[1]),
+    )
+    remove_transformations(connection, [(checksum, result)])
+
+
+def remove_transformations(connection: sqlite3.Connection, pairs: Sequence[Row]) -> None:
+    """Remove pairs of transformation and result, with what describes them."""
+    checksums = [(checksum,) for checksum, _ in pairs]
+    connection.executemany("DELETE FROM transformation WHERE checksum = ? AND result = ?", pairs)
+    _remove_reverse(connection, pairs)
+    connection.executemany("DELETE FROM meta_data WHERE checksum = ?", checksums)
+    connection.executemany("DELETE FROM cache_entry WHERE checksum = ?", checksums)
+
+
+def put_bucket_probe(connection: sqlite3.Connection, row: tuple[str, str, str, str, str]) -> None:
+    """Set a row of kind, label, checksum, time of capture, freshness tokens as JSON."""
+    connection.execute(
+        "REPLACE INTO bucket_probe (bucket_kind, label, bucket_checksum, captured_at,"
+        " freshness_tokens) VALUES (?, ?, ?, ?, ?)",
+        row,
+    )

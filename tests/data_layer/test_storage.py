@@ -1,0 +1,401 @@
+"""Buffer stores: one contract that every backend passes, and what is special about each."""
+
+import errno
+import hashlib
+import io
+import multiprocessing
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seamless_dask_cache.checksum import Checksum
+from seamless_dask_cache.errors import ConfigurationError, CorruptBufferError, StoreError
+from seamless_dask_cache.results import dump_result, load_result
+from seamless_dask_cache.storage import BufferStore, DirectoryStore, MemoryStore, open_store
+from seamless_dask_cache.storage import directory as directory_module
+
+SMALL = b"hello"
+LARGE = bytes(range(256)) * 8192  # 2 MiB: beyond the size from which files are mapped
+
+
+def key_of(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+class StoreContract:
+    """What every store must do; a backend adds `store` and the back door `damage`."""
+
+    @pytest.fixture
+    def store(self, tmp_path):
+        raise NotImplementedError
+
+    def damage(self, store, key, content):
+        """Replace the content of a buffer behind the back of the store; None removes it."""
+        raise NotImplementedError
+
+    @pytest.mark.parametrize("content", [b"", b"x", SMALL, LARGE], ids=len)
+    def test_what_was_put_can_be_had(self, store, content):
+        key = key_of(content)
+        assert store.put(key, [content]) is True
+        assert bytes(store.get(key)) == content
+        assert store.has(key)
+
+    def test_a_miss_is_none(self, store):
+        assert store.get(key_of(b"x")) is None
+        assert not store.has(key_of(b"x"))
+        assert store.delete(key_of(b"x")) is False
+        assert list(store) == [] and store.nbytes() == 0
+
+    def test_putting_twice_writes_once(self, store):
+        assert store.put(key_of(SMALL), [SMALL]) is True
+        assert store.put(key_of(SMALL), [SMALL]) is False
+        assert list(store) == [key_of(SMALL)]
+
+    @pytest.mark.parametrize(
+        "frames",
+        [
+            SMALL,
+            bytearray(SMALL),
+            memoryview(SMALL),
+            [b"", b"he", memoryview(b"llo")],
+            np.frombuffer(SMALL, np.uint8).data,
+        ],
+    )
+    def test_content_may_come_whole_or_in_frames(self, store, frames):
+        assert store.put(key_of(SMALL), frames)
+        assert store.get(key_of(SMALL)) == SMALL
+
+    def test_frames_may_come_from_a_generator(self, store):
+        store.put(key_of(SMALL), (part for part in (b"he", b"llo")))
+        assert store.get(key_of(SMALL)) == SMALL
+
+    def test_a_checksum_may_have_any_form(self, store):
+        checksum = Checksum.of(SMALL)
+        store.put(checksum, SMALL)
+        for form in (checksum, checksum.hex(), checksum.hex().upper(), checksum.bytes()):
+            assert store.has(form) and store.get(form) == SMALL
+        assert store.delete(checksum) and not store.has(checksum)
+
+    @pytest.mark.parametrize("wrong", ["", "abc", "../" + "a" * 61, "g" * 64, None, 5])
+    def test_what_is_no_checksum_is_an_error(self, store, wrong):
+        for method in (store.get, store.has, store.delete, lambda key: store.put(key, b"")):
+            with pytest.raises((ValueError, TypeError)):
+                method(wrong)
+
+    def test_content_under_a_wrong_checksum_is_refused(self, store):
+        with pytest.raises(StoreError, match="checksum"):
+            store.put(key_of(b"other"), SMALL)
+        assert list(store) == [] and store.get(key_of(b"other")) is None
+
+    def test_listing_size_and_deletion(self, store):
+        contents = [bytes([i]) * i for i in range(20)]
+        for content in contents:
+            store.put(key_of(content), content)
+        keys = set(map(key_of, contents))
+        assert set(store) == keys and store.nbytes() == sum(map(len, contents))
+        assert store.has_many([*keys, key_of(b"missing")]) == keys
+        assert store.has_many([]) == set()
+        assert store.delete(key_of(contents[3])) is True
+        assert set(store) == keys - {key_of(contents[3])}
+
+    @pytest.mark.parametrize("content", [SMALL, LARGE], ids=len)
+    @pytest.mark.parametrize("change", ["flip", "truncate", "extend", "empty"])
+    def test_a_damaged_buffer_is_an_error_then_a_miss_then_written_anew(
+        self, store, content, change
+    ):
+        key = key_of(content)
+        store.put(key, content)
+        damaged = {
+            "flip": content[:-1] + bytes([content[-1] ^ 1]),
+            "truncate": content[:-1],
+            "extend": content + b"x",
+            "empty": b"",
+        }[change]
+        self.damage(store, key, damaged)
+        with pytest.raises(CorruptBufferError, match=key):
+            store.get(key)
+        assert store.get(key) is None
+        assert store.put(key, content) is True
+        assert bytes(store.get(key)) == content
+
+    @pytest.mark.parametrize("damaged", [b"", SMALL[:-1], SMALL + b"x"])
+    def test_a_buffer_of_another_size_is_written_anew(self, store, damaged):
+        store.put(key_of(SMALL), SMALL)
+        self.damage(store, key_of(SMALL), damaged)
+        assert store.put(key_of(SMALL), SMALL) is True
+        assert store.get(key_of(SMALL)) == SMALL
+
+    def test_verification_can_be_switched_off(self, store):
+        store.put(key_of(SMALL), SMALL)
+        self.damage(store, key_of(SMALL), b"HELLO")
+        store.verify = False
+        assert store.get(key_of(SMALL)) == b"HELLO"
+
+    def test_a_buffer_that_vanished_is_a_miss(self, store):
+        store.put(key_of(SMALL), SMALL)
+        self.damage(store, key_of(SMALL), None)
+        assert store.get(key_of(SMALL)) is None and not store.has(key_of(SMALL))
+        assert store.put(key_of(SMALL), SMALL) is True
+
+    def test_a_store_can_be_pickled(self, store):
+        store.put(key_of(SMALL), SMALL)
+        copy = pickle.loads(pickle.dumps(store))
+        assert copy.get(key_of(SMALL)) == SMALL and copy.verify == store.verify
+
+    def test_results_from_one_store_are_independent(self, store):
+        for value in (np.arange(10.0), np.arange(500_000.0), [np.arange(500_000.0)]):
+            result = dump_result(value)
+            store.put(result.checksum, result.frames)
+            first, second = (load_result(store.get(result.checksum)) for _ in range(2))
+            first[0] = 42
+            assert second[0] is not None and bytes(store.get(result.checksum)) == result.tobytes()
+            assert np.array_equal(second, value)
+
+    def test_many_threads_put_get_and_delete_the_same_buffers(self, store):
+        contents = [bytes([i]) * (100 + i) for i in range(5)] + [LARGE]
+
+        def work(seed):
+            for step in range(30):
+                content = contents[(seed + step) % len(contents)]
+                store.put(key_of(content), content)
+                found = store.get(key_of(content))
+                assert found is None or bytes(found) == content
+                if step % 7 == seed % 7:
+                    store.delete(key_of(content))
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, range(8)))
+
+
+class TestMemoryStore(StoreContract):
+    @pytest.fixture
+    def store(self):
+        return MemoryStore()
+
+    def damage(self, store, key, content):
+        if content is None:
+            del store._buffers[key]
+        else:
+            store._buffers[key] = content
+
+    def test_only_one_of_many_threads_writes(self, store):
+        barrier = threading.Barrier(8)
+
+        def put(_):
+            barrier.wait()
+            return store.put(key_of(LARGE), LARGE)
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(put, range(8))) == 1
+
+
+class TestDirectoryStore(StoreContract):
+    @pytest.fixture
+    def store(self, tmp_path):
+        return DirectoryStore(tmp_path / "not yet" / "there")
+
+    def damage(self, store, key, content):
+        path = store.path / key[:2] / key
+        if content is None:
+            path.unlink()
+        else:
+            # As an accident would leave it: another file, not a change under a living map.
+            path.unlink()
+            path.write_bytes(content)
+
+    def test_the_layout_is_that_of_a_seamless_buffer_folder(self, store):
+        store.put(key_of(SMALL), SMALL)
+        files = [p.relative_to(store.path) for p in store.path.rglob("*") if p.is_file()]
+        assert files == [Path(key_of(SMALL)[:2], key_of(SMALL))]
+
+    def test_foreign_files_are_not_listed(self, store):
+        store.put(key_of(SMALL), SMALL)
+        folder = store.path / key_of(SMALL)[:2]
+        for path in (
+            store.path / "README",
+            folder / "x",
+            folder / ("0" * 64 + ".CHECKSUM"),
+            store.path / "zz" / ("0" * 64),
+            store.path / "00" / ("f" * 64),
+        ):
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"x")
+        assert list(store) == [key_of(SMALL)] and store.nbytes() == len(SMALL)
+
+    def test_another_process_sees_what_was_put(self, store):
+        store.put(key_of(LARGE), LARGE)
+        assert bytes(DirectoryStore(store.path).get(key_of(LARGE))) == LARGE
+
+    def test_a_large_buffer_is_private_memory(self, store):
+        store.put(key_of(LARGE), LARGE)
+        first, second = store.get(key_of(LARGE)), store.get(key_of(LARGE))
+        first[0] = 99
+        assert second[0] == 0 and bytes(store.get(key_of(LARGE))) == LARGE
+
+    def test_a_deleted_buffer_lives_on_for_those_who_have_it(self, store):
+        store.put(key_of(LARGE), LARGE)
+        content = store.get(key_of(LARGE))
+        store.delete(key_of(LARGE))
+        assert bytes(content) == LARGE
+
+    def test_file_descriptors_are_not_used_up(self, store, monkeypatch):
+        monkeypatch.setattr(directory_module, "_MAX_MAPS", 5)
+        store.put(key_of(LARGE), LARGE)
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        held = [store.get(key_of(LARGE)) for _ in range(20)]
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before + 5
+        assert all(bytes(content) == LARGE for content in held)
+
+    def test_leftovers_of_killed_writers_are_removed_when_old(self, store):
+        temporary = store.path / ".tmp"
+        temporary.mkdir(parents=True)
+        old, new = temporary / "old", temporary / "new"
+        for path in (old, new):
+            path.write_bytes(b"x")
+        os.utime(old, (time.time() - 7200,) * 2)
+        store.put(key_of(SMALL), SMALL)
+        assert not old.exists() and new.exists()
+        assert store.sweep(older_than=-1) == 1
+
+    def test_a_killed_writer_leaves_no_buffer(self, store):
+        code = """
+            import hashlib, os, signal, sys
+            from seamless_dask_cache.storage import DirectoryStore
+            content = bytes(50_000_000)
+            def frames():
+                yield content
+            store = DirectoryStore(sys.argv[1])
+            import seamless_dask_cache.storage.directory as module
+            write = module._write_hashed
+            def write_half(file, view, digest):
+                write(file, view[: len(view) // 2], digest)
+                os.kill(os.getpid(), signal.SIGKILL)
+            module._write_hashed = write_half
+            store.put(hashlib.sha256(content).hexdigest(), [content])
+        """
+        done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), str(store.path)])
+        assert done.returncode == -signal.SIGKILL
+        assert list(store) == [] and store.get(key_of(bytes(50_000_000))) is None
+        assert store.sweep(older_than=-1) == 1
+
+    def test_many_processes_put_the_same_buffer(self, store):
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(4) as pool:
+            pool.starmap(_put_all, [(str(store.path), seed) for seed in range(4)])
+        contents = [bytes([i]) * 300_000 for i in range(10)]
+        assert set(store) == set(map(key_of, contents))
+        for content in contents:
+            assert bytes(store.get(key_of(content))) == content
+        assert list((store.path / ".tmp").iterdir()) == []
+
+    def test_a_full_disk_is_a_store_error_that_leaves_nothing(self, store):
+        with _file_size_limit(1 << 20), pytest.raises(StoreError) as caught:
+            store.put(key_of(LARGE), LARGE)
+        assert caught.value.errno == errno.EFBIG and str(store.path) in str(caught.value)
+        assert [p for p in store.path.rglob("*") if p.is_file()] == []
+        assert store.put(key_of(LARGE), LARGE) is True
+
+    @pytest.mark.parametrize("step", ["fsync", "replace"])
+    def test_an_interrupted_write_leaves_nothing(self, store, monkeypatch, step):
+        def fail(*args):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        if step == "fsync":
+            monkeypatch.setattr(os, "fsync", fail)
+        else:
+            monkeypatch.setattr(Path, "replace", fail)
+        with pytest.raises(StoreError, match="No space left") as caught:
+            store.put(key_of(SMALL), SMALL)
+        assert caught.value.errno == errno.ENOSPC and caught.value.filename
+        assert [p for p in store.path.rglob("*") if p.is_file()] == []
+
+    def test_a_folder_that_cannot_be_written_is_a_store_error(self, tmp_path):
+        (tmp_path / "file").write_bytes(b"")
+        for path in ("/proc/sdc", tmp_path / "file", tmp_path / "file" / "below"):
+            store = DirectoryStore(path)
+            with pytest.raises(StoreError) as caught:
+                store.put(key_of(SMALL), SMALL)
+            assert str(path) in str(caught.value) and caught.value.errno
+            assert store.get(key_of(SMALL)) is None and not store.has(key_of(SMALL))
+            assert list(store) == [] and store.delete(key_of(SMALL)) is False
+
+    @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+    def test_a_read_only_folder_serves_reads(self, store):
+        store.put(key_of(SMALL), SMALL)
+        for folder in (store.path / ".tmp", store.path / key_of(SMALL)[:2], store.path):
+            folder.chmod(0o555)
+        assert store.get(key_of(SMALL)) == SMALL
+        with pytest.raises(StoreError):
+            store.put(key_of(LARGE), LARGE)
+
+    def test_a_file_that_takes_a_few_bytes_at_a_time_gets_them_all(self):
+        class Slow(io.BytesIO):
+            def write(self, chunk):
+                return super().write(bytes(chunk)[:3])
+
+        file, digest = Slow(), hashlib.sha256()
+        directory_module._write_hashed(file, memoryview(SMALL), digest)
+        assert file.getvalue() == SMALL and digest.hexdigest() == key_of(SMALL)
+
+    def test_the_disk_is_only_waited_for_when_durable(self, store, monkeypatch):
+        calls = []
+        monkeypatch.setattr(os, "fsync", calls.append)
+        store.put(key_of(SMALL), SMALL)
+        DirectoryStore(store.path, durable=False).put(key_of(b"x"), b"x")
+        assert len(calls) == 1
+
+
+def _put_all(path, seed):
+    store = DirectoryStore(path)
+    for i in range(10):
+        content = bytes([(i + seed) % 10]) * 300_000
+        store.put(key_of(content), content)
+        assert bytes(store.get(key_of(content))) == content
+
+
+class _file_size_limit:
+    """Make this process fail to write files beyond a size, as on a full disk."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def __enter__(self):
+        self.handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        self.limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, self.limits[1]))
+
+    def __exit__(self, *error):
+        resource.setrlimit(resource.RLIMIT_FSIZE, self.limits)
+        signal.signal(signal.SIGXFSZ, self.handler)
+
+
+def test_a_setting_opens_a_store(tmp_path):
+    store = MemoryStore()
+    assert open_store(store) is store
+    assert isinstance(open_store("memory://"), MemoryStore)
+    for spec in (tmp_path, str(tmp_path), f"file://{tmp_path}"):
+        opened = open_store(spec)
+        assert isinstance(opened, DirectoryStore) and opened.path == tmp_path
+    assert open_store("~/x").path == Path.home() / "x"
+
+
+@pytest.mark.parametrize("spec", ["s3://bucket", "", None, 5, "file://host/x"])
+def test_an_unknown_store_is_refused_by_name(spec):
+    with pytest.raises(ConfigurationError, match="store"):
+        open_store(spec)
+
+
+def test_the_interface_cannot_be_used_itself():
+    with pytest.raises(TypeError):
+        BufferStore()

@@ -1,0 +1,230 @@
+"""Impure names are found however they are reached, and harmless neighbours are not reported."""
+
+from __future__ import annotations
+
+import pytest
+
+from seamless_dask_cache.errors import RefusedError
+from seamless_dask_cache.identity import EFFECT_KINDS, Identifier
+
+
+def _function(source: str):
+    names: dict[str, object] = {"__name__": "__main__"}
+    exec(compile(source, "<test>", "exec"), names)
+    return names["f"]
+
+
+def _kinds(source: str) -> set[str]:
+    return {effect.kind for effect in Identifier().code(_function(source)).effects}
+
+
+IMPURE = {
+    "import time\ndef f(): return time.time()": "clock",
+    "import time as t\ndef f(): return t.monotonic_ns()": "clock",
+    "from time import time as now\ndef f(): return now()": "clock",
+    "from time import *\ndef f(): return perf_counter()": "clock",
+    "def f():\n import time\n return time.process_time()": "clock",
+    "def f():\n from time import time as g\n return g()": "clock",
+    "import time\ndef f():\n t = time\n return t.time()": "clock",
+    "import time\ndef f(): return getattr(time, 'time')()": "clock",
+    "import time\ndef f(): return sorted([], key=time.time)": "clock",
+    "import time\ndef f(g=time.time): return g()": "clock",
+    "import time\nT = {'a': [time.time]}\ndef f(): return T['a'][0]()": "clock",
+    "import time\ndef make():\n g = time.time\n return lambda: g()\nf = make()": "clock",
+    "import time\ndef make():\n m = time\n return lambda: m.time()\nf = make()": "clock",
+    "import time\ndef h(): return time.time()\ndef f(): return h()": "clock",
+    "import time\nclass A:\n def m(s): return time.time()\ndef f(): return A().m()": "clock",
+    "import time, functools\nf = functools.partial(max, time.time)": "clock",
+    "import time\ndef f(): return time.strftime('%Y')": "clock",
+    "import datetime\ndef f(): return datetime.datetime.now()": "clock",
+    "from datetime import datetime as d\ndef f(): return d.utcnow()": "clock",
+    "import datetime\ndef f(): return datetime.date.today()": "clock",
+    "from datetime import date\nf = date.today": "clock",
+    "import pandas as pd\ndef f(): return pd.Timestamp.now()": "clock",
+    "from pandas import Timestamp\ndef f(): return Timestamp.today()": "clock",
+    "import pandas as pd\ndef f(): return pd.Timestamp('now')": "clock",
+    "import numpy as np\ndef f(): return np.datetime64('now')": "clock",
+    "import random\ndef f(): return random.random()": "random",
+    "from random import random\ndef f(): return random()": "random",
+    "from random import choice\nf = choice": "random",
+    "from random import shuffle\ndef f(x): return list(map(shuffle, x))": "random",
+    "import random\ndef f(): return random.Random().random()": "random",
+    "import random\ndef f(): return random.Random(None)": "random",
+    "import random\ndef f(): return random.SystemRandom()": "random",
+    "import random\nr = random.Random(1)\ndef f(): return r.random()": "random",
+    "import random\ndef f(g): return g(random)": "random",
+    "import numpy as np\ndef f(): return np.random.rand(3)": "random",
+    "from numpy.random import normal\ndef f(): return normal()": "random",
+    "from numpy import random as r\ndef f(): return r.permutation(3)": "random",
+    "import numpy as np\ndef f(): return np.random.seed(3)": "random",
+    "import numpy as np\ndef f(): return np.random.default_rng().normal()": "random",
+    "import numpy as np\ndef f(): return np.random.default_rng(None)": "random",
+    "import numpy as np\ndef f(): return np.random.default_rng(seed=None)": "random",
+    "import numpy as np\nS = None\ndef f(): return np.random.default_rng(S)": "random",
+    "import numpy as np\ndef f():\n r = np.random.default_rng\n return r()": "random",
+    "def f():\n from numpy.random import default_rng\n return default_rng()": "random",
+    "import numpy as np\ndef f(): return np.random.RandomState()": "random",
+    "import numpy as np\ndef f(): return np.random.SeedSequence()": "random",
+    "import numpy as np\ndef f(): return np.random.PCG64()": "random",
+    "import numpy as np\ndef f(): return np.random.Generator(np.random.PCG64())": "random",
+    "import numpy as np\nr = np.random.default_rng(1)\ndef f(): return r.normal()": "random",
+    "import numpy as np\nr = np.random.default_rng(1)\nf = r.normal": "random",
+    "import numpy as np\nr = np.random.RandomState(1)\ndef f(x, r=r): return r.rand()": "random",
+    "def f(df): return df.sample(frac=0.5)": "random",
+    "def f(df): return df.sample(10)": "random",
+    "import uuid\ndef f(): return uuid.uuid4()": "uuid",
+    "from uuid import uuid1\ndef f(): return uuid1()": "uuid",
+    "import secrets\ndef f(): return secrets.token_hex()": "secrets",
+    "import os\ndef f(): return os.urandom(3)": "secrets",
+    "from os import urandom\ndef f(): return urandom(3)": "secrets",
+    "def f(): return input()": "input",
+    "import os\ndef f(): return os.getpid()": "process-state",
+    "from os import getpid\ndef f(): return getpid()": "process-state",
+    "import threading\ndef f(): return threading.get_ident()": "process-state",
+    "import socket\ndef f(): return socket.gethostname()": "process-state",
+    "from socket import gethostname as g\ndef f(): return g()": "process-state",
+    "import platform\ndef f(): return platform.node()": "process-state",
+    "def f(x): return id(x)": "process-state",
+    "def f(x): return hash(x)": "process-state",
+    "from distributed import get_worker\ndef f(): return get_worker()": "process-state",
+    "def f(x): return eval(x)": "dynamic code",
+    "def f(x): exec(x)": "dynamic code",
+    "def f(x): return globals()[x]": "dynamic code",
+    "def f(x): return __import__(x)": "dynamic code",
+    "def f():\n from importlib import import_module as i\n return i('time')": "dynamic code",
+    "import os\ndef f(x): return os.environ[x]": "environment",
+    "import os\ndef f(x): return os.getenv(x)": "environment",
+    "from os import environ\ndef f(x): return environ.get(x)": "environment",
+    "import os\ndef f(): return dict(os.environ)": "environment",
+    "import os\nE = [os.environ]\ndef f(): return E": "environment",
+    "from distributed import Variable\ndef f(): return Variable('x').get()": "coordination",
+    "import distributed\ndef f(): return distributed.Queue('x')": "coordination",
+    "from distributed import Event\ndef f(): return Event('x')": "coordination",
+    "from distributed import Semaphore\ndef f(): return Semaphore()": "coordination",
+    "import subprocess\ndef f(): return subprocess.run(['ls'])": "process",
+    "from subprocess import check_output as c\ndef f(): return c('ls')": "process",
+    "import os\ndef f(): return os.system('ls')": "process",
+    "import os\ndef f(x): os.remove(x)": "write",
+    "from os import unlink\ndef f(x): unlink(x)": "write",
+    "import shutil\ndef f(x): shutil.rmtree(x)": "write",
+    "def f(x): open(x, 'w').write('a')": "write",
+    "def f(x):\n with open(x, mode='ab') as g: g.write(b'a')": "write",
+    "def f(x): x.write_text('a')": "write",
+    "import pathlib\ndef f(x): pathlib.Path(x).write_bytes(b'')": "write",
+    "def f(df): df.to_parquet('x')": "write",
+    "def f(df): df.to_csv('x')": "write",
+    "import urllib.request\ndef f(x): return urllib.request.urlopen(x)": "network",
+    "import socket\ndef f(): return socket.socket()": "network",
+    "import http.client\ndef f(x): return http.client.HTTPConnection(x)": "network",
+    "def f(x):\n import requests\n return requests.get(x)": "network",
+}
+
+PURE = [
+    "def f(x): return len(x)",
+    "import time\ndef f(): time.sleep(1)",
+    "import time\ndef f(x): return time.strftime('%Y', x)",
+    "import datetime\ndef f(x): return datetime.datetime(2020, 1, x)",
+    "import datetime\ndef f(x): return datetime.datetime.fromisoformat(x)",
+    "import random\ndef f(s): return random.Random(s + 1).random()",
+    "import random\ndef f(): return random.Random(3).sample([1, 2, 3], 2)",
+    "import numpy as np\ndef f(): return np.random.default_rng(3).normal()",
+    "import numpy as np\ndef f(x): return np.random.default_rng(seed=x[0]).normal(x, 1, size=3)",
+    "import numpy as np\ndef f(x): return np.random.default_rng([x, len(x)])",
+    "import numpy as np\nS = 5\ndef f(): return np.random.RandomState(S)",
+    "def f(x):\n from numpy.random import default_rng\n return default_rng(x + 1)",
+    "import numpy as np\ndef f(x): return np.random.Generator(np.random.PCG64(x + 1))",
+    "import numpy as np\ndef f(x): return np.sum(np.asarray(x))",
+    "import pandas as pd\ndef f(x): return pd.Timestamp('2020-01-01'), pd.to_datetime(x)",
+    "def f(df): return df.sample(frac=0.5, random_state=3)",
+    "def f(r): return r.sample([1, 2], 1)",
+    "import uuid\ndef f(x): return uuid.uuid5(uuid.NAMESPACE_DNS, x)",
+    "class A:\n def __hash__(s): return hash((1, 2))\ndef f(): return A()",
+    "import os\ndef f(x): return os.path.join(x, 'a'), os.environ['HOME'], os.getenv('USER')",
+    "import os\ndef f(): return os.environ.get('HOME', 'x'), 'HOME' in os.environ",
+    "import re\ndef f(x): return re.compile(x)",
+    "def f(x): return open(x).read()",
+    "def f(x): return open(x, 'rb').read()",
+    "def f(df): return df.to_csv()",
+    "def f(x): print(x); return x",
+    "import logging\ndef f(x): logging.info(x); return x",
+    "import tempfile\ndef f(): return tempfile.mkdtemp",
+    "import threading\nL = threading.RLock()\ndef f():\n with L: return 1",
+]
+
+
+@pytest.mark.parametrize("source", IMPURE)
+def test_an_impure_name_is_found(source):
+    """Aliases, helpers, callbacks and containers do not hide an effect."""
+    assert IMPURE[source] in _kinds(source)
+
+
+@pytest.mark.parametrize("source", PURE)
+def test_a_pure_function_has_no_effect(source):
+    """A neighbour of an impure name, or an impure name made pure by its argument, is no effect."""
+    assert _kinds(source) == set()
+
+
+def test_every_kind_is_tested():
+    assert set(IMPURE.values()) == EFFECT_KINDS
+
+
+def test_the_path_tells_how_an_effect_is_reached():
+    source = "import time\ndef g(): return time.time()\ndef f(): return g()"
+    (effect,) = Identifier().code(_function(source)).effects
+    assert (effect.name, effect.path) == ("time.time", "f -> g -> time.time")
+
+
+def test_allowed_effects_are_not_reported():
+    function = _function("import time, random\ndef f(): return time.time(), random.random()")
+    identity = Identifier(allow_effects=frozenset({"clock"})).code(function)
+    assert {effect.kind for effect in identity.effects} == {"random"}
+
+
+def test_a_seed_that_may_be_none_is_a_conditional_effect():
+    source = "import numpy as np\ndef f(x, seed=None): return np.random.default_rng(seed)"
+    identity = Identifier().code(_function(source))
+    assert identity.effects == ()
+    assert [effect.parameter for effect in identity.conditional] == ["seed"]
+
+
+def test_a_helper_whose_seed_is_none_by_default_is_an_effect():
+    source = "import random\ndef g(s=None): return random.Random(s)\ndef f(): return g()"
+    assert _kinds(source) == {"random"}
+
+
+def test_a_generator_as_an_argument_is_a_value():
+    """Only shared generators are consumed from call to call."""
+    import numpy as np
+
+    assert Identifier().describe([np.random.default_rng(3)]).effects == ()
+
+
+def test_a_clock_as_an_argument_is_an_effect():
+    import time
+
+    (effect,) = Identifier().describe([1, {"key": time.time}]).effects
+    assert effect.kind == "clock"
+
+
+def test_a_memoized_container_reports_its_effects_again():
+    names: dict[str, object] = {}
+    source = "import time\nT = [[time.time]] * 2\ndef f(): return T\ndef g(): return T"
+    exec(source, names)
+    identifier = Identifier()
+    assert identifier.code(names["f"]).effects and identifier.code(names["g"]).effects
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "G = (i for i in range(3))\ndef f(): return list(G)",
+        "H = open(__import__('os').devnull)\ndef f(): return H.read()",
+        "G = iter([1])\ndef f(): return next(G)",
+        "import weakref\nclass A: pass\na = A()\nW = weakref.ref(a)\ndef f(): return W()",
+        "import socket\ns = socket.socket()\ns.close()\ndef f(): return s",
+    ],
+)
+def test_what_has_no_certain_identity_is_refused_with_its_path(source, recwarn):
+    with pytest.raises(RefusedError) as caught:
+        Identifier().code(_function(f"{source}\nh = f\ndef f(): return h()"))
+    assert caught.value.path.startswith("f -> f -> global ")

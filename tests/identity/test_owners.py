@@ -1,0 +1,135 @@
+"""Where recursion stops: installed code counts by distribution and version."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from seamless_dask_cache.errors import ConfigurationError, RefusedError
+from seamless_dask_cache.identity import Identifier, code_checksum
+from seamless_dask_cache.identity.distributions import PYTHON, Owner, owner_of
+
+
+@pytest.mark.parametrize("name", ["json", "json.decoder", "math", "builtins", "_io", "os.path"])
+def test_the_standard_library_is_python(name):
+    assert owner_of(name) == PYTHON
+
+
+def test_installed_packages_have_name_and_version():
+    assert owner_of("numpy.linalg") == Owner("numpy", np.__version__)
+    assert owner_of("pandas.core.frame") == Owner("pandas", pd.__version__)
+
+
+@pytest.mark.parametrize(
+    "name", ["__main__", "seamless_dask_cache.errors", "no_such_module", "", None]
+)
+def test_scripts_and_editable_installs_are_the_users(name):
+    """The project itself is installed editable where its tests run."""
+    owner = owner_of(name)
+    assert owner is None or owner.name == "seamless-dask-cache"
+
+
+def _install(folder, version: str, direct_url: str | None = None) -> None:
+    info = folder / f"fakelib-{version}.dist-info"
+    info.mkdir(parents=True)
+    (folder / "fakelib.py").write_text("def g(x): return x")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: fakelib\nVersion: {version}\n")
+    (info / "RECORD").write_text("fakelib.py,,\n")
+    if direct_url:
+        (info / "direct_url.json").write_text(direct_url)
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """Install a made-up distribution and give the checksum of a function that uses it."""
+    count = iter(range(99))
+
+    def checksum(version, versions="exact", direct_url=None):
+        folder = tmp_path / str(next(count))
+        _install(folder, version, direct_url)
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(folder)
+            sys.modules.pop("fakelib", None)
+            names: dict[str, object] = {}
+            exec("import fakelib\ndef f(x): return fakelib.g(x)", names)
+            found = Identifier(versions=versions).code(names["f"])
+        sys.modules.pop("fakelib", None)
+        return found.checksum
+
+    return checksum
+
+
+def test_a_new_version_changes_the_checksum(fake):
+    assert fake("1.2.3") != fake("1.2.4")
+
+
+def test_the_minor_policy_ignores_patch_releases(fake):
+    assert fake("1.2.3", "minor") == fake("1.2.4", "minor") != fake("1.3.0", "minor")
+
+
+def test_the_ignore_policy_ignores_versions(fake):
+    assert fake("1.2.3", "ignore") == fake("2.0", "ignore")
+
+
+def test_an_editable_install_counts_by_source(fake):
+    editable = json.dumps({"dir_info": {"editable": True}})
+    assert fake("1.0", direct_url=editable) == fake("2.0", direct_url=editable) != fake("1.0")
+
+
+def test_an_unknown_policy_is_an_error():
+    with pytest.raises(ConfigurationError):
+        Identifier(versions="major")
+
+
+def test_code_in_a_zip_file_is_the_users(tmp_path, monkeypatch):
+    found = []
+    for number in (1, 2):
+        path = tmp_path / f"{number}.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("zipped_code.py", f"def f(x): return {number}")
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(path)
+            sys.modules.pop("zipped_code", None)
+            found.append(code_checksum(__import__("zipped_code").f))
+    sys.modules.pop("zipped_code", None)
+    assert found[0] != found[1]
+
+
+def test_names_are_for_people():
+    identifier = Identifier()
+    assert identifier.code(pd.DataFrame.sum).name.endswith("DataFrame.sum")
+    assert identifier.code(np.sum).name == "numpy.sum"
+    assert identifier.code(lambda: 1).name == "<lambda>"
+
+
+def test_an_unknown_ufunc_is_refused():
+    with pytest.raises(RefusedError):
+        code_checksum(np.frompyfunc(lambda x: x, 1, 1))
+
+
+def test_tasks_of_dask_collections_have_identities():
+    """What Dask itself puts into graphs is neither refused nor taken for impure."""
+    import dask.array as da
+    import dask.dataframe as dd
+
+    frame = dd.from_pandas(pd.DataFrame({"a": [1, 2, 3], "b": [1.0, 2.0, 3.0]}), npartitions=2)
+    array = da.random.default_rng(3).normal(size=(20, 20), chunks=10)
+    for collection in (
+        frame.groupby("a").b.mean(),
+        frame.merge(frame, on="a"),
+        frame.shuffle("a"),
+        (array + array.T).sum(axis=0),
+        da.linalg.svd(array.rechunk((10, 20)))[0],
+    ):
+        identifier = Identifier()
+        identifier.graph_node_hook = repr
+        for node in dict(collection.optimize().__dask_graph__()).values():
+            if hasattr(node, "func"):
+                assert identifier.code(node.func).effects == ()
+                arguments = [list(node.args), list(node.kwargs.values())]
+                assert identifier.describe(arguments).effects == ()
