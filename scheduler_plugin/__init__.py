@@ -14,6 +14,9 @@ from .policy import Policy
 __all__ = ["CachePlugin", "Policy", "dask_setup"]
 
 
-async def dask_setup(scheduler: Any) -> None:
-    """Register the plugin; Dask calls this when the package is preloaded."""
-    await scheduler.register_scheduler_plugin(CachePlugin(), CachePlugin.name, idempotent=True)
+def dask_setup(scheduler: Any) -> None:
+    """Add the plugin; Dask calls this when the package is preloaded, and then starts all plugins.
+
+    A scheduler must come up without its cache, so a database that does not answer is no error.
+    """
+    scheduler.add_plugin(CachePlugin(must_answer=False), name=CachePlugin.name)

@@ -69,15 +69,20 @@ class DatabaseLink:
         self._idle.set()
         self._writer: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
+    async def open(self, *, must_answer: bool = True) -> None:
         """Connect for the first time.
 
         Raises
         ------
         DatabaseError
-            When no database answers.
+            When no database answers and `must_answer` is true; otherwise that is warned of.
         """
-        self._client = await self.connect()
+        try:
+            self._client = await self.connect()
+        except DatabaseError as error:
+            if must_answer:
+                raise
+            self._failed(error)
         self._writer = asyncio.create_task(self._write())
 
     @property

@@ -20,6 +20,7 @@ from seamless_dask_cache.dask_internals import (
     take_from_task,
 )
 from seamless_dask_cache.database import AsyncDatabaseClient
+from seamless_dask_cache.errors import DatabaseError
 from seamless_dask_cache.embedded import Endpoint, default_cache_dir, ensure_server
 from seamless_dask_cache.identity.graph import Refusal
 from seamless_dask_cache.storage import BufferStore, open_store
@@ -53,13 +54,16 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         Home of the embedded database and buffers; the user's cache folder by default.
     token : str, optional
         Bearer token for `database`.
+    must_answer : bool
+        Whether registering fails when the database does not answer. Otherwise a warning says so,
+        and the cache sets in when it does.
     **policy
         Settings, see `Policy`.
 
     Notes
     -----
-    Registering fails with a clear error when the database does not answer. Afterwards, no fault
-    of the cache fails a computation: a graph that cannot be judged is scheduled as it came.
+    Once registered, no fault of the cache fails a computation: a graph that cannot be judged is
+    scheduled as it came.
     """
 
     name = NAME
@@ -71,12 +75,14 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         *,
         cache_dir: str | Path | None = None,
         token: str | None = None,
+        must_answer: bool = True,
         **policy: Any,
     ):
         self.settings = Settings.from_arguments(
             database=database, buffers=buffers, cache_dir=cache_dir, token=token
         )
         self.policy = Policy().updated(**self.settings.policy, **policy)
+        self.must_answer = must_answer
         self.engine: Engine | None = None
         self.tainted: set[Key] = set()
         self._original: Any = None
@@ -88,7 +94,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
 
     async def start(self, scheduler: Any) -> None:
         """Connect, take over ``update-graph``, and equip the workers."""
-        endpoint = await self._endpoint()
+        endpoint = await self._first_endpoint()
         policy = self.policy if endpoint.writable else self.policy.updated(read_only=True)
         store = open_store(self.settings.buffers or endpoint.buffers)
         link = DatabaseLink(
@@ -97,9 +103,10 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
             on_stored=self._acknowledge,
             writable=not policy.read_only,
         )
-        await link.open()
-        predecessor = scheduler.plugins.pop(NAME, None)
-        if isinstance(predecessor, CachePlugin):
+        await link.open(must_answer=self.must_answer)
+        predecessor = scheduler.plugins.get(NAME)
+        if isinstance(predecessor, CachePlugin) and predecessor is not self:
+            del scheduler.plugins[NAME]
             await predecessor.retire()
         self._scheduler = scheduler
         self._turn = asyncio.Lock()
@@ -109,17 +116,29 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         scheduler.handlers["seamless_dask_cache"] = self._answer
         await add_worker_plugin(scheduler, WorkerCache(store, policy), NAME)
 
+    @property
+    def _folder(self) -> Path:
+        given = self.settings.cache_dir
+        return Path(given) if given else default_cache_dir()
+
+    async def _first_endpoint(self) -> Endpoint:
+        try:
+            return await self._endpoint()
+        except DatabaseError:
+            if self.must_answer:
+                raise
+            return Endpoint("", "", self._folder / "buffers")
+
     async def _endpoint(self) -> Endpoint:
         settings = self.settings
-        folder = Path(settings.cache_dir) if settings.cache_dir else default_cache_dir()
         if settings.database is None:
-            return await asyncio.to_thread(ensure_server, folder)
-        return Endpoint(settings.database, settings.token, folder / "buffers", True)
+            return await asyncio.to_thread(ensure_server, self._folder)
+        return Endpoint(settings.database, settings.token or "", self._folder / "buffers")
 
     async def _connect(self) -> AsyncDatabaseClient:
         endpoint = await self._endpoint()
         client = AsyncDatabaseClient(
-            endpoint.url, token=endpoint.token, timeout=self.policy.patience
+            endpoint.url, token=endpoint.token or None, timeout=self.policy.patience
         )
         try:
             await client.get_protocol()

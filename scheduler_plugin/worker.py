@@ -11,7 +11,6 @@ import time
 from collections import OrderedDict
 from typing import Any
 
-import numpy
 from dask.sizeof import sizeof
 from distributed import WorkerPlugin
 
@@ -32,6 +31,7 @@ from seamless_dask_cache.results import dump_result
 from seamless_dask_cache.storage import BufferStore
 
 from .policy import Policy
+from .randomness import drew_randomness, random_state, watch_size_estimates
 
 logger = logging.getLogger(__name__)
 
@@ -204,7 +204,8 @@ class _Run:
         self.task = task
         self.different = cache.difference(task)
         self.watch = Watch()
-        self.randomness = _random_state()
+        watch_size_estimates()
+        self.randomness = random_state()
         self.usage = _thread_usage()
         self.started = time.perf_counter()
         self.seconds = 0.0
@@ -234,7 +235,7 @@ class _Run:
             return None
         if value is None or self.watch.nothing:
             return "effect: it returned None, so it was called for what it does"
-        if self.randomness != _random_state():
+        if drew_randomness(self.randomness):
             return "random: it drew from numpy's global generator while running"
         return None
 
@@ -319,17 +320,3 @@ def _thread_usage() -> tuple[float, float, int]:
     usage = resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF))
     unit = 1 if sys.platform == "darwin" else 1024
     return usage.ru_utime, usage.ru_stime, usage.ru_maxrss * unit
-
-
-def _random_state() -> tuple[Any, ...]:
-    """Return the state of numpy's global generator, which functions share without naming it.
-
-    The position within the block and the first words of the block tell any two states of a
-    Mersenne Twister apart that a task could reach. Python's own global generator is left out:
-    Dask's event loop draws from it all the time, so a change would mean nothing.
-    """
-    found: Any = numpy.random.get_state(legacy=False)
-    inner = found["state"]
-    if "key" in inner:
-        return inner["pos"], inner["key"][:4].tobytes(), found["gauss"]
-    return (repr(inner),)

@@ -22,7 +22,7 @@ def run(answer: Path, workers: int, cache_dir: Path | None) -> None:
     pipeline: Any = __import__("flights_pipeline")
     with (
         LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=None, processes=True
+            n_workers=workers, threads_per_worker=1, dashboard_address=":0", processes=True
         ) as cluster,
         Client(cluster) as client,
     ):

@@ -29,6 +29,7 @@ _PROVIDERS = {
 _SUFFIX = re.compile(r"[\w\-. ()]*\w\.[A-Za-z][A-Za-z0-9]{0,8}")
 _LONGEST_PATH = 4096
 _LONGEST_TRAIL = 500
+_MOST_LOOPS = 100_000
 
 
 class Site(Protocol):
@@ -87,7 +88,7 @@ class Encoder:
     Not thread-safe, as the pass that it belongs to.
     """
 
-    __slots__ = ("_active", "_lowest", "constructed", "registry", "shared", "site")
+    __slots__ = ("_active", "_loops", "constructed", "registry", "shared", "site")
 
     def __init__(self, registry: Registry, site: Site, shared: bool) -> None:
         self.registry = registry
@@ -96,7 +97,7 @@ class Encoder:
         # The classes of values being encoded: naming them is no use of what they can do.
         self.constructed: list[type] = []
         self._active: dict[int, int] = {}
-        self._lowest = 1 << 60
+        self._loops = 0
 
     def encode(self, value: Any, out: list[Piece]) -> None:
         """Append the encoding of a value.
@@ -170,7 +171,7 @@ class Encoder:
         depth = self._active.get(key)
         if depth is not None:
             out.append(b"@" + size(len(self._active) - depth))
-            self._lowest = min(self._lowest, depth)
+            self._count_loop()
             return
         self._descend(value, out, fill)
 
@@ -183,7 +184,7 @@ class Encoder:
     def _descend(self, value: Any, out: list[Piece], fill: Handler) -> None:
         key, depth = id(value), len(self._active)
         effects, files = len(self.site.effects), len(self.site.files)
-        outer, self._lowest = self._lowest, 1 << 60
+        loops = self._loops
         self._active[key] = depth
         inner: list[Piece] = []
         try:
@@ -194,15 +195,20 @@ class Encoder:
             del self._active[key]
         piece = seal(inner)
         out.append(piece)
-        # What points back beyond itself means something else elsewhere.
-        if self._lowest >= depth:
+        # How a cycle is written depends on where it was entered, so parts of one are not kept.
+        if self._loops == loops:
             self.registry.memo[self.shared, key] = (
                 piece,
                 self.site.effects[effects:],
                 self.site.files[files:],
                 value,
             )
-        self._lowest = min(outer, self._lowest if self._lowest < depth else outer)
+
+    def _count_loop(self) -> None:
+        # Without a memo, densely tied objects have exponentially many paths.
+        self._loops += 1
+        if self._loops > _MOST_LOOPS:
+            raise RefusedError("objects that refer to each other in too many ways")
 
     def items(self, values: Iterable[Any], out: list[Piece]) -> None:
         """Append the encodings of values in their order."""

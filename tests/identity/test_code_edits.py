@@ -8,7 +8,6 @@ the first. All of these must agree.
 from __future__ import annotations
 
 # ruff: noqa: E501 - tables of programs and values
-
 import json
 import os
 import subprocess

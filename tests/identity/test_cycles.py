@@ -82,3 +82,22 @@ def test_files_are_noted():
     names: dict[str, object] = {}
     exec("P = '/data/a.csv'\ndef g(): return P\ndef f(x, y='b.txt'): return g(), 'c/d'", names)
     assert set(Identifier().code(names["f"]).files) == {"/data/a.csv", "b.txt", "c/d"}
+
+
+def _ring(colours: str):
+    source = "def make(colour):\n def f(x, colour=colour): return target(x)\n"
+    source += (
+        " target = None\n def aim(other):\n  nonlocal target\n  target = other\n return f, aim"
+    )
+    names: dict[str, object] = {}
+    exec(source, names)
+    members = [names["make"](colour) for colour in colours]
+    for (_, aim), (following, _) in zip(members, members[1:] + members[:1], strict=True):
+        aim(following)
+    return members[0][0]
+
+
+def test_rings_of_the_same_members_in_another_order_differ():
+    """Every member looks the same in both rings; only further steps around tell them apart."""
+    assert Identifier().code(_ring("aabb")).checksum != Identifier().code(_ring("abab")).checksum
+    assert Identifier().code(_ring("aabb")).checksum == Identifier().code(_ring("aabb")).checksum

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 # ruff: noqa: E501 - tables of programs and values
-
 import collections
 import copy
 import dataclasses
@@ -344,3 +343,32 @@ def test_importing_identity_is_light():
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert answer.stdout.strip() == b"[]"
+
+
+def test_text_that_looks_like_an_encoding_does_not_collide():
+    assert value_checksum(["a", "bsc"]) != value_checksum(["asb", "c"])
+    assert value_checksum((b"a", b"bbc")) != value_checksum((b"abb", b"c"))
+
+
+def test_the_same_bytes_in_another_memory_order_differ():
+    fortran = np.asfortranarray(np.arange(6).reshape(2, 3))
+    plain = fortran.ravel(order="K").reshape(2, 3)
+    assert plain.tobytes() == fortran.tobytes(order="A")
+    assert value_checksum(plain) != value_checksum(fortran)
+
+
+def test_a_part_of_a_cycle_is_not_taken_from_the_memo_of_the_whole():
+    one: list[object] = [1]
+    two: list[object] = [one]
+    one.append(two)
+    identifier = Identifier()
+    identifier.value(one)
+    assert identifier.value([two]) == Identifier().value([two])
+
+
+def test_densely_tied_objects_are_refused_in_time():
+    knots: list[list[object]] = [[] for _ in range(30)]
+    for knot in knots:
+        knot.extend(knots)
+    with pytest.raises(RefusedError):
+        value_checksum(knots)

@@ -21,7 +21,7 @@ def cluster_of(*, processes=False, workers=2):
             n_workers=workers,
             threads_per_worker=1,
             processes=processes,
-            dashboard_address=None,
+            dashboard_address=":0",
             silence_logs=False,
         ) as cluster,
         Client(cluster) as client,

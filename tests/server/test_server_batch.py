@@ -146,6 +146,18 @@ def test_missing_contents_are_added_to_a_known_result(server):
     assert server.get("metadata", checksum=item["transformation"])[0] == 200
 
 
+def test_facts_of_another_result_are_not_believed(server):
+    """The published server overwrites results in the same file, and knows nothing of our tables."""
+    item = _item("a")
+    server.put("batch", store=[item])
+    connection = sqlite3.connect(server.file)
+    connection.execute("UPDATE transformation SET result = ?", (hex_of("other"),))
+    connection.commit()
+    connection.close()
+    found = _lookup(server, item)[item["transformation"]]
+    assert (found["result"], found["content"], found["seconds"]) == (hex_of("other"), None, None)
+
+
 def test_a_published_overwrite_leaves_no_facts_of_the_old_result(server):
     """Seconds and bytes describe the result that they came with."""
     item = _item("a")

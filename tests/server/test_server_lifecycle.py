@@ -129,6 +129,14 @@ def test_a_signal_stops_the_server_cleanly(server, number):
     assert not server.file.with_name(f"{server.file.name}-wal").exists()
 
 
+def _is_refused(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return True
+    return False
+
+
 def test_a_request_that_was_accepted_is_finished_before_the_stop(server):
     """SIGTERM while the body is on its way: the write is acknowledged and on disk."""
     items = [{"transformation": hex_of(f"{n}"), "result": hex_of("r")} for n in range(20_000)]
@@ -142,6 +150,7 @@ def test_a_request_that_was_accepted_is_finished_before_the_stop(server):
     reader.start()
     time.sleep(0.3)  # lets the server begin to read; either way the answer must come
     server.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: _is_refused(server.status["port"]))
     connection.send(body[-10:])
     reader.join(20)
     connection.close()

@@ -1,0 +1,77 @@
+"""Noticing that a task drew from numpy's global random generator.
+
+Functions reach that generator without naming it (``DataFrame.sample``, estimators without a seed),
+so its state before and after a task is compared. Dask draws from it too, to estimate the size of
+frames with object columns, at any time and from any thread; those draws are recorded, and a change
+of state that they explain in full is not the task's.
+
+Python's own global generator is left out: Dask's event loop draws from it all the time.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+from dask.sizeof import sizeof
+
+State = tuple[Any, ...]
+
+REMEMBERED_DRAWS = 1000
+SAMPLED_TYPES = ("DataFrame", "Series", "Index", "MultiIndex")
+
+_draws: deque[tuple[State, State]] = deque(maxlen=REMEMBERED_DRAWS)
+_watched: set[type] = set()
+
+
+def random_state() -> State:
+    """Return what tells the state of numpy's global generator apart from others.
+
+    The position within the block and the first words of the block do so for any two states of a
+    Mersenne Twister that a task could reach.
+    """
+    found: Any = numpy.random.get_state(legacy=False)
+    inner = found["state"]
+    if "key" in inner:
+        return inner["pos"], inner["key"][:4].tobytes(), found["gauss"]
+    return (repr(inner),)
+
+
+def drew_randomness(before: State) -> bool:
+    """Tell whether anybody but Dask's size estimates drew since the state was `before`."""
+    now = random_state()
+    if now == before:
+        return False
+    reached = before
+    for start, end in list(_draws):
+        if start == reached:
+            reached = end
+    return reached != now
+
+
+def watch_size_estimates() -> None:
+    """Record the draws of Dask's size estimates from now on; cheap when that is so already."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None:
+        return
+    for name in SAMPLED_TYPES:
+        kind = getattr(pandas, name, None)
+        if kind is not None and kind not in _watched:
+            _watched.add(kind)
+            sizeof.register(kind, _recording(sizeof.dispatch(kind)))
+
+
+def _recording(estimate: Callable[[Any], int]) -> Callable[[Any], int]:
+    def recorded(value: Any) -> int:
+        before = random_state()
+        try:
+            return estimate(value)
+        finally:
+            after = random_state()
+            if after != before:
+                _draws.append((before, after))
+
+    return recorded
