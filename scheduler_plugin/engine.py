@@ -113,7 +113,7 @@ class Engine:
         return submission
 
     async def _learn_scattered(self, keys: set[Key]) -> None:
-        """Identify data that a client scattered by its content; a worker that holds it hashes it."""
+        """Identify scattered data by its content; a worker that holds it hashes it."""
         for key in keys:
             if self.keys.knows(key):
                 continue
@@ -269,6 +269,12 @@ class Engine:
         self.presets[output] = original.identity
         return pickle_graph(part, output)
 
+    def restart(self) -> None:
+        """Drop everything about all keys."""
+        self.keys = KeyMemory()
+        self.originals.clear()
+        self.presets.clear()
+
     def forget(self, key: Key) -> None:
         """Drop everything about a key that the scheduler forgot."""
         self.keys.forget(key)
@@ -285,8 +291,7 @@ def pickle_graph(graph: Graph, output: Key) -> bytes:
 
 def _intact(answer: LookupAnswer) -> bool:
     return (
-        answer.content is not None
-        and hashlib.sha256(answer.content).hexdigest() == answer.result
+        answer.content is not None and hashlib.sha256(answer.content).hexdigest() == answer.result
     )
 
 
@@ -306,4 +311,3 @@ def _prefix(key: Key) -> str:
     from dask.utils import key_split
 
     return str(key_split(key))
-

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Any
 
 from seamless_dask_cache.dask_internals import DataNode, Key
@@ -9,6 +11,8 @@ from seamless_dask_cache.dask_internals import DataNode, Key
 from .engine import Engine
 from .rewrite import HeldTask, rewrite
 from .submission import Submission
+
+ARRIVAL_SECONDS = 5.0
 
 
 async def explain(engine: Engine, message: dict[str, Any]) -> list[dict[str, Any]]:
@@ -28,6 +32,9 @@ async def explain(engine: Engine, message: dict[str, Any]) -> list[dict[str, Any
         ``reason``, ``transformation``, ``result``, ``seconds``.
     """
     submission = await engine.prepare(message)
+    await _arrival(engine, submission)
+    if submission.externals:
+        submission = await engine.prepare(message)
     plan = rewrite(
         submission.graph,
         submission.keys,
@@ -42,6 +49,18 @@ async def explain(engine: Engine, message: dict[str, Any]) -> list[dict[str, Any
         for key in submission.order
         if type(submission.graph[key]) is not DataNode
     ]
+
+
+async def _arrival(engine: Engine, submission: Submission) -> None:
+    """Wait for the keys that the graph needs and that are still on their way to the scheduler.
+
+    Graphs come over the client's stream and questions do not, so a question may overtake them.
+    """
+    deadline = time.monotonic() + ARRIVAL_SECONDS
+    while time.monotonic() < deadline:
+        if all(key in engine.scheduler.tasks for key in submission.externals):
+            return
+        await asyncio.sleep(0.01)
 
 
 class _Restored:

@@ -1,4 +1,4 @@
-"""The plugin's link to the database: bounded waiting, reconnecting, write-back in the background."""
+"""The plugin's link to the database: bounded waiting, reconnecting, write-back."""
 
 from __future__ import annotations
 
@@ -105,8 +105,14 @@ class DatabaseLink:
         return found
 
     async def _lookup(self, transformations: list[str]) -> dict[str, LookupAnswer]:
-        client = await self._connected()
-        return await client.lookup(transformations)
+        try:
+            client = await self._connected()
+            return await client.lookup(transformations)
+        except DatabaseUnavailableError:
+            # An embedded server that had nothing to do has stopped; connecting starts it again.
+            await self._disconnect()
+            client = await self._connected()
+            return await client.lookup(transformations)
 
     async def summary(self) -> dict[str, Any]:
         """Return what the database holds in all; an empty dict when it does not answer."""
@@ -131,9 +137,12 @@ class DatabaseLink:
             )
         self._away_until = time.monotonic() + self._retry_seconds
         self._retry_seconds = min(2 * self._retry_seconds, LAST_RETRY_SECONDS)
+        self._closing = asyncio.ensure_future(self._disconnect())
+
+    async def _disconnect(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            self._closing = asyncio.ensure_future(client.close())
+            await client.close()
 
     def _succeeded(self) -> None:
         if self._retry_seconds != FIRST_RETRY_SECONDS:
@@ -178,9 +187,7 @@ class DatabaseLink:
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+        await self._disconnect()
 
     async def _write(self) -> None:
         while True:

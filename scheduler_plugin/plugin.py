@@ -20,8 +20,8 @@ from seamless_dask_cache.dask_internals import (
     take_from_task,
 )
 from seamless_dask_cache.database import AsyncDatabaseClient
-from seamless_dask_cache.errors import DatabaseError
 from seamless_dask_cache.embedded import Endpoint, default_cache_dir, ensure_server
+from seamless_dask_cache.errors import DatabaseError
 from seamless_dask_cache.identity.graph import Refusal
 from seamless_dask_cache.storage import BufferStore, open_store
 
@@ -250,6 +250,13 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         except Exception as error:
             self._survived(f"noting that {key!r} is {finish}", error)
 
+    def restart(self, scheduler: Any) -> None:
+        """Forget everything about keys; the scheduler has."""
+        self.tainted.clear()
+        self._holding.clear()
+        if self.engine is not None:
+            self.engine.restart()
+
     def _finished(self, key: Key) -> None:
         engine = self._engine()
         task = self._scheduler.tasks[key]
@@ -295,4 +302,3 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         if action == "disable":
             return await self.retire()
         raise ValueError(f"unknown action {action!r}")
-

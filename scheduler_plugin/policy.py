@@ -1,4 +1,4 @@
-"""What is cached, and at what price: the settings of the plugin and the decisions they stand for."""
+"""What is cached, and at what price: the settings of the plugin, and what they decide."""
 
 from __future__ import annotations
 
@@ -59,9 +59,10 @@ class Policy:
 
     def __post_init__(self) -> None:
         for name, types in EXPECTED_TYPES.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, types) or value < 0:
-                raise ConfigurationError(f"{name} must be a number from 0 on, not {value!r}")
+            if not _is_amount(getattr(self, name), types):
+                raise ConfigurationError(
+                    f"{name} must be a number from 0 on, not {getattr(self, name)!r}"
+                )
         if self.versions not in VERSION_POLICIES:
             raise ConfigurationError(
                 f"versions must be one of {', '.join(VERSION_POLICIES)}, not {self.versions!r}"
@@ -103,6 +104,10 @@ class Policy:
             return True
         loading = self.load_seconds + nbytes / max(self.load_bytes_per_second, 1.0)
         return seconds >= self.min_seconds and seconds > loading
+
+
+def _is_amount(value: Any, types: tuple[type, ...]) -> bool:
+    return type(value) in types and float(value) >= 0
 
 
 def _names(value: str | Iterable[str] | None) -> frozenset[str]:

@@ -53,8 +53,8 @@ class RestoreTask(GraphNode):  # type: ignore[misc]
         store: BufferStore,
         allow_pickle: bool = True,
     ):
-        self.key = key
-        self._dependencies = _NO_INPUTS
+        self.key = key  # type: ignore[misc]
+        self._dependencies = _NO_INPUTS  # type: ignore[misc]
         self.transformation = transformation
         self.result = result
         self.content = content
@@ -87,6 +87,7 @@ class RestoreTask(GraphNode):  # type: ignore[misc]
         return True
 
     def __call__(self, values: Any = ()) -> Any:
+        """Load the result, or compute the original."""
         try:
             buffer = self._buffer()
             value = load_result(buffer, allow_pickle=self.allow_pickle)

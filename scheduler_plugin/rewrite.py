@@ -133,7 +133,7 @@ def _with_alias_targets(graph: Graph, keys: Collection[Key]) -> set[Key]:
     for key in keys:
         while key not in requested:
             requested.add(key)
-            node = graph.get(key)
+            node: Any = graph.get(key)
             if type(node) is Alias:
                 key = node.target
     return requested

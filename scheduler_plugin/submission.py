@@ -8,8 +8,8 @@ from typing import Any
 
 from seamless_dask_cache.dask_internals import Graph, Key, in_order
 from seamless_dask_cache.database import LookupAnswer
-from seamless_dask_cache.identity.graph import GraphIdentity, Refusal, identify_graph, is_task
 from seamless_dask_cache.identity.code import Identifier
+from seamless_dask_cache.identity.graph import GraphIdentity, Refusal, identify_graph, is_task
 from seamless_dask_cache.identity.recipe import Identity
 
 from .keys import refuse_downstream

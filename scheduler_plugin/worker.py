@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 NAME = "seamless-dask-cache"
 CONTENT = "seamless_dask_cache_content"
 MAX_CHECKED = 10_000
+HOSTNAME = platform.node()
+PYTHON_VERSION = platform.python_version()
 
 
 class WorkerCache(WorkerPlugin):  # type: ignore[misc]
@@ -145,8 +147,8 @@ class StoringTask(GraphNode):  # type: ignore[misc]
     __slots__ = ("code", "graph", "inner", "requested", "trusted")
 
     def __init__(self, inner: Any, code: str, graph: str, requested: bool, trusted: bool):
-        self.key = inner.key
-        self._dependencies = inner.dependencies
+        self.key = inner.key  # type: ignore[misc]
+        self._dependencies = inner.dependencies  # type: ignore[misc]
         self.inner = inner
         self.code = code
         self.graph = graph
@@ -181,6 +183,7 @@ class StoringTask(GraphNode):  # type: ignore[misc]
         return True
 
     def __call__(self, values: Any = ()) -> Any:
+        """Compute the inner task, and store its result where that is worth it."""
         cache = _worker_cache()
         if cache is None:
             return self.inner(values)
@@ -216,7 +219,7 @@ class _Run:
         return value
 
     def facts(self, value: Any) -> dict[str, Any]:
-        """Return what the scheduler should know of this run; stores the result where it is worth it."""
+        """Return what the scheduler should know of this run; may store the result."""
         if self.different is not None:
             return {"effect": self.different}
         effect = self.effect(value)
@@ -235,6 +238,8 @@ class _Run:
             return None
         if value is None or self.watch.nothing:
             return "effect: it returned None, so it was called for what it does"
+        if hasattr(type(value), "__next__"):
+            return "stateful: its result is an iterator, which is used up by whoever reads it"
         if drew_randomness(self.randomness):
             return "random: it drew from numpy's global generator while running"
         return None
@@ -270,8 +275,8 @@ class _Run:
             "cpu_time_system_seconds": system - self.usage[1],
             "memory_peak_bytes": peak,
             "gpu_memory_peak_bytes": None,
-            "hostname": platform.node(),
-            "python_version": platform.python_version(),
+            "hostname": HOSTNAME,
+            "python_version": PYTHON_VERSION,
         }
 
 
@@ -298,8 +303,8 @@ class _Watched(GraphNode):  # type: ignore[misc]
     __slots__ = ("inner", "watch")
 
     def __init__(self, inner: Any, watch: Watch):
-        self.key = inner.key
-        self._dependencies = inner.dependencies
+        self.key = inner.key  # type: ignore[misc]
+        self._dependencies = inner.dependencies  # type: ignore[misc]
         self.inner = inner
         self.watch = watch
 

@@ -236,7 +236,7 @@ def current_key() -> Key | None:
 
 
 def attach_to_current_task(name: str, facts: dict[str, Any]) -> None:
-    """Put facts into the running task's metadata; they travel with its ``task-finished`` message."""
+    """Put facts into the running task's metadata, which travel with ``task-finished``."""
     worker = current_worker()
     if worker is None:
         return
@@ -363,7 +363,7 @@ async def remove_worker_plugin(scheduler: Scheduler, name: str) -> None:
 
 
 async def ask_holder(scheduler: Scheduler, operation: str, key: Key, timeout: float) -> Any:
-    """Ask a worker that holds pure data (no task makes it) something about it; None if none does."""
+    """Ask a worker that holds scattered data something about it; None when none does."""
     task = scheduler.tasks.get(key)
     if task is None or task.run_spec is not None or not task.who_has:
         return None

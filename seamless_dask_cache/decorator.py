@@ -47,6 +47,7 @@ class CachedFunction(Generic[P, R]):
         expires: float | None = None,
     ):
         functools.update_wrapper(self, function)
+        self.__qualname__: str = getattr(function, "__qualname__", repr(function))
         self.function = function
         self.version = version
         self.ignore = ignore

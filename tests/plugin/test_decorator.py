@@ -13,6 +13,7 @@ from conftest import kill_server
 import seamless_dask_cache as sdc
 from seamless_dask_cache import local
 
+
 @sdc.cached
 def train(x, depth=2):
     """Train."""

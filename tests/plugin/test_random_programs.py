@@ -17,6 +17,8 @@ import seamless_dask_cache as sdc
 def as_number(x):
     if isinstance(x, (int, float)):
         return float(x)
+    if isinstance(x, str):
+        return float(len(x))
     if isinstance(x, (np.ndarray, pd.DataFrame)):
         return float(np.asarray(x, dtype="float64").sum())
     if isinstance(x, dict):
