@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seamless_dask_cache._version import __version__
@@ -39,6 +40,12 @@ if TYPE_CHECKING:
     )
     from seamless_dask_cache.scheduler_plugin import CachePlugin
     from seamless_dask_cache.transformation import transformation_checksum
+
+# In a checkout, the two packages that are installed below this one lie beside it. Python started
+# there finds this folder before the installed package, and must find those two as well.
+_beside = Path(__file__).parent.parent
+if (_beside / "scheduler_plugin" / "plugin.py").exists():
+    __path__.append(str(_beside))
 
 _HOMES = {
     "AsyncDatabaseClient": "database",

@@ -96,7 +96,7 @@ class _Stage:
         # The workers are processes of their own; this is how they find the pipeline module.
         paths = [str(self.home), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-        finished = subprocess.run(command, env=environment, check=False)
+        finished = subprocess.run(command, env=environment, cwd=self.home, check=False)
         if finished.returncode:
             raise click.ClickException(f"the run {title!r} failed")
         seconds, stats, report = pickle.loads(answer.read_bytes())
