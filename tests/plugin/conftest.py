@@ -1,49 +1,11 @@
-"""Clusters and caches for the tests of the plugin."""
+"""Fixtures for the tests of the plugin."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-
-import psutil
 import pytest
-from distributed import Client, LocalCluster
+from clusters import cluster_of, kill_server
 
 import seamless_dask_cache as sdc
-
-
-@contextlib.contextmanager
-def cluster_of(*, processes=False, workers=2):
-    """A cluster of our own with its client; nothing of it is left behind."""
-    with (
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=processes,
-            dashboard_address=":0",
-            silence_logs=False,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
-
-
-def server_process(cache_dir):
-    """The process of the embedded server of a cache folder."""
-    for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or []
-        if "seamless_dask_cache.server" in command and str(cache_dir / "cache.db") in command:
-            return process
-    return None
-
-
-def kill_server(cache_dir):
-    """End the embedded server as if the machine had lost it."""
-    process = server_process(cache_dir)
-    if process is not None:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait(10)
 
 
 @pytest.fixture

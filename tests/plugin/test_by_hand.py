@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import kill_server
+from clusters import kill_server
 from distributed import Client
 
 from seamless_dask_cache.cluster import Cache

@@ -8,7 +8,7 @@ import textwrap
 
 import dask
 import pytest
-from conftest import kill_server
+from clusters import kill_server
 
 import seamless_dask_cache as sdc
 from seamless_dask_cache import local

@@ -11,7 +11,7 @@ import dask
 import numpy as np
 import psutil
 import pytest
-from conftest import cluster_of, kill_server, server_process
+from clusters import cluster_of, kill_server, server_process
 
 import seamless_dask_cache as sdc
 

@@ -12,7 +12,7 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import cluster_of
+from clusters import cluster_of
 
 import seamless_dask_cache as sdc
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import programs
 import pytest
-from conftest import cluster_of
+from clusters import cluster_of
 
 import seamless_dask_cache as sdc
 
@@ -52,7 +52,7 @@ def run_all(*, processes, cache_dir=None):
 
 @pytest.fixture(scope="module", params=[False, True], ids=["threads", "processes"])
 def runs(request, tmp_path_factory):
-    from conftest import kill_server
+    from clusters import kill_server
 
     folder = tmp_path_factory.mktemp("cache")
     off, _ = run_all(processes=request.param)

@@ -6,7 +6,7 @@ import dask
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import cluster_of, kill_server
+from clusters import cluster_of, kill_server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_programs import same
