@@ -26,7 +26,8 @@ from seamless_dask_cache.dask_internals import (
     fused_graph,
 )
 from seamless_dask_cache.identity.code import Identifier
-from seamless_dask_cache.identity.recipe import Describer, Identity
+from seamless_dask_cache.identity.describer import Describer
+from seamless_dask_cache.identity.recipe import Identity
 from seamless_dask_cache.results import dump_result
 from seamless_dask_cache.storage import BufferStore
 

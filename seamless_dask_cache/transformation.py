@@ -7,8 +7,9 @@ from typing import Any
 from seamless_dask_cache.dask_internals import Key, expression_of, materialize
 from seamless_dask_cache.errors import ConfigurationError, RefusedError
 from seamless_dask_cache.identity.code import Identifier
+from seamless_dask_cache.identity.describer import Describer
 from seamless_dask_cache.identity.graph import Refusal, identify_graph
-from seamless_dask_cache.identity.recipe import Describer, Identity
+from seamless_dask_cache.identity.recipe import Identity
 
 
 def transformation_checksum(x: Any) -> str | dict[Key, str]:

@@ -9,7 +9,8 @@ from typing import Any
 from seamless_dask_cache.dask_internals import Alias, DataNode, Graph, Key, in_order
 from seamless_dask_cache.errors import RefusedError
 from seamless_dask_cache.identity.code import Identifier
-from seamless_dask_cache.identity.recipe import Describer, Identity
+from seamless_dask_cache.identity.describer import Describer
+from seamless_dask_cache.identity.recipe import Identity
 
 
 @dataclass(frozen=True)

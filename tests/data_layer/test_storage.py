@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -330,14 +331,30 @@ class TestDirectoryStore(StoreContract):
             assert store.get(key_of(SMALL)) is None and not store.has(key_of(SMALL))
             assert list(store) == [] and store.delete(key_of(SMALL)) is False
 
-    @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
-    def test_a_read_only_folder_serves_reads(self, store):
-        store.put(key_of(SMALL), SMALL)
-        for folder in (store.path / ".tmp", store.path / key_of(SMALL)[:2], store.path):
-            folder.chmod(0o555)
-        assert store.get(key_of(SMALL)) == SMALL
-        with pytest.raises(StoreError):
-            store.put(key_of(LARGE), LARGE)
+    def test_a_read_only_folder_serves_reads(self):
+        # In a process without privileges, because root may write everywhere.
+        with tempfile.TemporaryDirectory() as folder:
+            store = DirectoryStore(folder)
+            store.put(key_of(SMALL), SMALL)
+            for path in (store.path / ".tmp", store.path / key_of(SMALL)[:2], store.path):
+                path.chmod(0o555)
+            script = f"""
+import os
+from seamless_dask_cache.errors import StoreError
+from seamless_dask_cache.storage import DirectoryStore
+if os.getuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+store = DirectoryStore({folder!r})
+print(bytes(store.get({key_of(SMALL)!r})) == {SMALL!r})
+try:
+    store.put({key_of(LARGE)!r}, b"x" * {len(LARGE)})
+except StoreError:
+    print("StoreError")
+"""
+            done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+            for path in (store.path, store.path / ".tmp", store.path / key_of(SMALL)[:2]):
+                path.chmod(0o755)
+        assert done.stdout.split() == ["True", "StoreError"], done.stderr
 
     def test_a_file_that_takes_a_few_bytes_at_a_time_gets_them_all(self):
         class Slow(io.BytesIO):
