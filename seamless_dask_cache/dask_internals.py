@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from dask._task_spec import (
@@ -46,6 +46,7 @@ __all__ = [
     "TaskRef",
     "Tuple",
     "convert_legacy_graph",
+    "culled",
     "current_worker",
     "execute_graph",
     "expression_of",
@@ -128,12 +129,24 @@ def materialize(expression: Any, keys: set[Key]) -> tuple[Graph, dict[str, dict[
         Annotation name to {key: value}.
     """
     from dask._expr import LLGExpr
-    from distributed.scheduler import _cull, _materialize_graph
 
-    graph, annotations = _materialize_graph(expr=expression, validate=False)
+    graph = convert_legacy_graph(expression.__dask_graph__())
+    annotations = {name: dict(by_key) for name, by_key in expression.__dask_annotations__().items()}
     if isinstance(expression, LLGExpr):
-        graph = _cull(graph, keys)
-    return graph, dict(annotations)
+        graph = culled(graph, keys)
+    return graph, annotations
+
+
+def culled(graph: Graph, keys: Iterable[Key]) -> Graph:
+    """Return the part of a graph that makes some keys."""
+    part: Graph = {}
+    stack = list(keys)
+    while stack:
+        key = stack.pop()
+        if key in graph and key not in part:
+            part[key] = graph[key]
+            stack.extend(graph[key].dependencies)
+    return part
 
 
 class _Prepared:
@@ -282,9 +295,7 @@ def renamed_for_healing(graph: Graph, key: Key) -> tuple[Graph, Key]:
 
     The graph is a copy; the nodes upstream are shared with the original one.
     """
-    from distributed.scheduler import _cull
-
-    part = _cull(graph, {key})
+    part = culled(graph, {key})
     prefix = key[0] if isinstance(key, tuple) else key
     output = f"{prefix}-heal-{uuid.uuid4().hex}"
     part[output] = part.pop(key).substitute({}, key=output)

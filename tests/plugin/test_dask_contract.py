@@ -10,9 +10,10 @@ import pytest
 from dask._task_spec import Alias, DataNode, Task, TaskRef, _execute_subgraph
 from distributed import Scheduler
 from distributed.protocol.serialize import deserialize
-from distributed.scheduler import _cull, _materialize_graph
+from distributed.scheduler import _materialize_graph
 
 from seamless_dask_cache.dask_internals import (
+    culled,
     expression_of,
     fused_graph,
     hand_over,
@@ -38,7 +39,7 @@ def test_update_graph_deserializes_and_materializes():
     graph = {"a": Task("a", increment, 1), "b": DataNode("b", 2)}
     packed = hand_over(graph, {"cache": {"a": True}})
     expression = deserialize(packed.header, packed.frames)
-    found, annotations = _materialize_graph(expr=expression, validate=False)
+    found, *_, annotations = _materialize_graph(expr=expression, validate=False)
     assert found["a"] is graph["a"]
     assert found["b"] is graph["b"]
     assert dict(annotations) == {"cache": {"a": True}}
@@ -109,4 +110,4 @@ def test_renaming_keeps_what_is_upstream():
     assert part[output].data_producer
     assert part["a"] is graph["a"]
     assert set(graph) == {"a", "b", "other"}
-    assert set(_cull(graph, {"b"})) == {"a", "b"}
+    assert set(culled(graph, {"b"})) == {"a", "b"}
