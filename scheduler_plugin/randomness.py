@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -24,10 +26,12 @@ State = tuple[Any, ...]
 
 WORDS_PER_BLOCK = 624
 REMEMBERED_DRAWS = 1000
+LONGEST_ESTIMATE_SECONDS = 1.0
 SAMPLED_TYPES = ("DataFrame", "Series", "Index", "MultiIndex")
 
 _draws: deque[tuple[State, State]] = deque(maxlen=REMEMBERED_DRAWS)
 _watched: set[type] = set()
+_estimating = threading.RLock()
 
 
 def random_state() -> State:
@@ -57,16 +61,37 @@ def _words_of(generator: Any) -> Any:
     return layout.from_address(generator.ctypes.state_address)
 
 
+def state_at_start() -> State:
+    """Return the state at the start of a task, with no estimate under way in another thread."""
+    with _quiet():
+        return random_state()
+
+
 def drew_randomness(before: State) -> bool:
     """Tell whether anybody but Dask's size estimates drew since the state was `before`."""
-    now = random_state()
-    if now == before:
+    if random_state() == before:
         return False
-    reached = before
-    for start, end in list(_draws):
-        if start == reached:
-            reached = end
-    return reached != now
+    with _quiet():
+        now = random_state()
+        steps = list(_draws)
+    reached = {before}
+    while True:
+        further = {end for start, end in steps if start in reached} - reached
+        if not further:
+            return now not in reached
+        reached |= further
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # An estimate that is under way has drawn, and not yet recorded it. It takes milliseconds; a
+    # task is not held longer than that, whatever happens.
+    acquired = _estimating.acquire(timeout=LONGEST_ESTIMATE_SECONDS)
+    try:
+        yield
+    finally:
+        if acquired:
+            _estimating.release()
 
 
 def watch_size_estimates() -> None:
@@ -83,12 +108,13 @@ def watch_size_estimates() -> None:
 
 def _recording(estimate: Callable[[Any], int]) -> Callable[[Any], int]:
     def recorded(value: Any) -> int:
-        before = random_state()
-        try:
-            return estimate(value)
-        finally:
-            after = random_state()
-            if after != before:
-                _draws.append((before, after))
+        with _quiet():
+            before = random_state()
+            try:
+                return estimate(value)
+            finally:
+                after = random_state()
+                if after != before:
+                    _draws.append((before, after))
 
     return recorded

@@ -32,7 +32,7 @@ from seamless_dask_cache.results import dump_result
 from seamless_dask_cache.storage import BufferStore
 
 from .policy import Policy
-from .randomness import drew_randomness, random_state, watch_size_estimates
+from .randomness import drew_randomness, state_at_start, watch_size_estimates
 
 logger = logging.getLogger(__name__)
 
@@ -209,7 +209,7 @@ class _Run:
         self.different = cache.difference(task)
         self.watch = Watch()
         watch_size_estimates()
-        self.randomness = random_state()
+        self.randomness = state_at_start()
         self.usage = _thread_usage()
         self.started = time.perf_counter()
         self.seconds = 0.0

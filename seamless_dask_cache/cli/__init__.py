@@ -25,11 +25,17 @@ def main() -> None:
 @main.command()
 @cache_dir_option
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64))
-def demo(cache_dir: Path | None, workers: int) -> None:
+@click.option(
+    "--json",
+    "report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the table to this file.",
+)
+def demo(cache_dir: Path | None, workers: int, report: Path | None) -> None:
     """Run a pipeline over 336,776 flights: without the cache, cold, warm, and after an edit."""
     from seamless_dask_cache.cli.demo import run_demo
 
-    run_demo(cache_dir, workers)
+    run_demo(cache_dir, workers, report)
 
 
 @main.command()

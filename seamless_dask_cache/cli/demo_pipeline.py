@@ -14,7 +14,7 @@ import pandas as pd
 
 MONTHS = range(1, 13)
 REPLICATES = 8
-RESAMPLES = 60
+RESAMPLES = 200
 
 
 def load_month(month: int) -> pd.DataFrame:
@@ -50,13 +50,20 @@ def carrier_rows(flights: pd.DataFrame, carrier: str) -> pd.DataFrame:
 
 
 def together(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """Return one carrier's whole year."""
-    return pd.concat(parts, ignore_index=True)
+    """Return one carrier's whole year, with the delay in which each plane came in before."""
+    year = pd.concat(parts, ignore_index=True).sort_values(
+        ["month", "day", "sched_dep_time", "flight"], kind="stable", ignore_index=True
+    )
+    planes = year.groupby(["tailnum", "month", "day"])
+    year["came_in_late"] = planes.arr_delay.shift().fillna(0.0)
+    year["legs_before"] = planes.cumcount()
+    return year
 
 
 def design_matrix(flights: pd.DataFrame) -> np.ndarray:
     """Return what the delay is explained by, with means in place of missing values."""
     columns = ["dep_delay", "distance", "wind_speed", "precip", "visib", "age", "seats"]
+    columns += ["came_in_late", "legs_before"]
     values = flights[columns].to_numpy(dtype="float64")
     values = np.where(np.isnan(values), np.nan_to_num(np.nanmean(values, axis=0)), values)
     return np.column_stack([np.ones(len(values)), values])

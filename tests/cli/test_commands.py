@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -85,3 +86,28 @@ def test_dask_knows_the_command():
     )
     assert done.returncode == 0, done.stderr
     assert "demo" in done.stdout
+
+
+def test_the_demo_computes_only_what_it_must(tmp_path):
+    """Cold everything, warm nothing, after the edit 16 models, 16 lines and the report."""
+    report = tmp_path / "report.json"
+    folder = tmp_path / "cache"
+    command = [sys.executable, "-m", "seamless_dask_cache.cli", "demo"]
+    command += ["--cache-dir", str(folder), "--json", str(report)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    finally:
+        for process in psutil.process_iter(["cmdline"]):
+            if str(folder / "cache.db") in (process.info["cmdline"] or []):
+                process.kill()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "exactly the results of plain Dask" in done.stdout
+    stats = {row["run"]: row["stats"] for row in json.loads(report.read_text())}
+    assert stats["cold"]["tasks"] >= 300
+    assert stats["cold"]["computed"] == stats["cold"]["tasks"] == stats["cold"]["misses"]
+    assert stats["warm"]["computed"] == 0
+    assert stats["warm"]["hits"] == stats["warm"]["tasks"]
+    assert stats["warm"]["seconds_saved"] > 0
+    # What took too little time to be stored is computed again where the edit needs it.
+    assert stats["edited"]["misses"] == stats["edited"]["computed"]
+    assert 33 <= stats["edited"]["computed"] < stats["edited"]["tasks"]
