@@ -81,7 +81,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         self.settings = Settings.from_arguments(
             database=database, buffers=buffers, cache_dir=cache_dir, token=token
         )
-        self.policy = Policy().updated(**self.settings.policy, **policy)
+        self.policy = Policy().updated(**{**self.settings.policy, **policy})
         self.must_answer = must_answer
         self.engine: Engine | None = None
         self.tainted: set[Key] = set()

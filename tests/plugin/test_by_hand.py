@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 
+import dask
 import pytest
 from clusters import kill_server
 from distributed import Client
 
+import seamless_dask_cache as sdc
 from seamless_dask_cache.cluster import Cache
 
 
@@ -139,3 +141,19 @@ def test_workers_that_hold_other_code(environment, cache_dir, tmp_path):
     finally:
         sys.path.remove(str(new))
         sys.modules.pop("shared_helpers", None)
+
+
+def test_the_plugin_can_be_registered(client, cache_dir):
+    """`client.register_plugin` is enough; settings come from arguments over the configuration."""
+    with dask.config.set({"seamless-dask-cache.policy": {"min-seconds": 3, "patience": 4}}):
+        client.register_plugin(sdc.CachePlugin(cache_dir=cache_dir, patience=5))
+    assert client.submit(power, 3).result() == 9
+    cache = Cache(client)
+    assert cache.flush(30)
+    assert cache.stats()["stored"] == 1
+
+    def policy_of(dask_scheduler):
+        policy = dask_scheduler.plugins["seamless-dask-cache"].policy
+        return policy.min_seconds, policy.patience
+
+    assert client.run_on_scheduler(policy_of) == (3, 5)
