@@ -6,10 +6,13 @@ by ``dask.config``.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from .plugin import CachePlugin
 from .policy import Policy
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["CachePlugin", "Policy", "dask_setup"]
 
@@ -19,4 +22,9 @@ def dask_setup(scheduler: Any) -> None:
 
     A scheduler must come up without its cache, so a database that does not answer is no error.
     """
-    scheduler.add_plugin(CachePlugin(must_answer=False), name=CachePlugin.name)
+    try:
+        plugin = CachePlugin(must_answer=False)
+    except Exception as error:
+        logger.warning("The cache is off: %s", error)
+        return
+    scheduler.add_plugin(plugin, name=CachePlugin.name)

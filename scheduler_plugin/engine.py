@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 import logging
-import pickle
 import time
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from seamless_dask_cache.dask_internals import (
-    Graph,
     Key,
     ask_holder,
     hand_over,
+    is_scattered,
     materialize,
     open_message,
-    renamed_for_healing,
     run_offloaded,
 )
 from seamless_dask_cache.database import LookupAnswer
@@ -28,6 +26,7 @@ from seamless_dask_cache.identity.recipe import Identity
 from seamless_dask_cache.storage import BufferStore
 
 from .keys import KeyMemory, refuse_downstream
+from .lineage import Lineage
 from .link import DatabaseLink
 from .policy import Policy
 from .restore import RestoreTask
@@ -39,14 +38,6 @@ from .worker import CONTENT, StoringTask
 logger = logging.getLogger(__name__)
 
 MAX_EFFECTS = 100_000
-
-
-@dataclass
-class Original:
-    """What was submitted under a key that is restored instead, for healing."""
-
-    graph: Graph
-    identity: Identity
 
 
 class Engine:
@@ -76,8 +67,7 @@ class Engine:
         self.policy = policy
         self.stats = Stats()
         self.keys = KeyMemory()
-        self.originals: dict[Key, Original] = {}
-        self.presets: dict[Key, Identity] = {}
+        self.lineages: dict[Key, Lineage] = {}
         self.broken: set[str] = set()
         self.effects: dict[str, str] = {}
         self._session = uuid.uuid4().hex[:12]
@@ -96,29 +86,42 @@ class Engine:
         expression = open_message(message["expr_ser"])
         keys = set(message["keys"])
         graph, annotations = await run_offloaded(materialize, expression, keys)
-        submission = Submission(graph, annotations, keys)
+        submission = Submission(graph, annotations, keys, message.get("annotations") or {})
         submission.trusted, never = judge_annotations(
-            graph, annotations, message.get("annotations"), message.get("actors")
+            graph, annotations, submission.everywhere, message.get("actors")
         )
         externals = submission.external_keys()
         await self._learn_scattered(externals)
         submission.externals = self.keys.snapshot(externals)
-        presets = {key: self.presets[key] for key in keys if key in self.presets}
-        await run_offloaded(
-            submission.identify, self.policy, presets=presets, never=never, effects=self.effects
-        )
+        await run_offloaded(submission.identify, self.policy, never=never, effects=self.effects)
         answers = await self.link.lookup(submission.transformations())
         self._drop_expired(submission, answers)
-        submission.answers = await run_offloaded(self._servable, answers)
+        submission.answers = await self._servable_in_time(answers)
         return submission
 
+    async def _servable_in_time(self, answers: dict[str, LookupAnswer]) -> dict[str, LookupAnswer]:
+        # A file system that hangs must not hold the thread that all graphs share.
+        try:
+            looking = asyncio.to_thread(self._servable, answers)
+            return await asyncio.wait_for(looking, self.policy.patience)
+        except asyncio.TimeoutError:
+            logger.warning("The buffer store does not answer. Computing without the cache.")
+            return {}
+
     async def _learn_scattered(self, keys: set[Key]) -> None:
-        """Identify scattered data by its content; a worker that holds it hashes it."""
-        for key in keys:
-            if self.keys.knows(key):
-                continue
-            found = await ask_holder(self.scheduler, CONTENT, key, self.policy.patience)
-            if found is not None:
+        """Identify scattered data by its content; workers that hold it hash it, all at once.
+
+        What could not be identified in time is refused from then on, rather than asked for again.
+        """
+        unknown = [k for k in keys if not self.keys.knows(k) and is_scattered(self.scheduler, k)]
+        if not unknown:
+            return
+        patience = self.policy.patience
+        asking = (ask_holder(self.scheduler, CONTENT, key, patience) for key in unknown)
+        for key, found in zip(unknown, await asyncio.gather(*asking), strict=True):
+            if found is None:
+                self.keys.learn(key, Refusal("the content of scattered data is not certain", key))
+            else:
                 self.keys.learn(key, Identity(found, None, "", ""))
 
     def _drop_expired(self, submission: Submission, answers: dict[str, LookupAnswer]) -> None:
@@ -155,7 +158,6 @@ class Engine:
             return StoringTask(node, identity.code, name, requested, identity.trusted)
 
         def restoring(key: Key, identity: Identity, answer: LookupAnswer) -> RestoreTask:
-            self.originals[key] = Original(graph, identity)
             return RestoreTask(
                 key,
                 identity.checksum,
@@ -206,10 +208,16 @@ class Engine:
     def learn(self, submission: Submission, keys: Iterable[Key]) -> None:
         """Remember what the keys of a scheduled graph are."""
         known, refused = submission.identities.known, submission.identities.refused
+        lineage = self._lineage_of(submission)
         for key in keys:
             entry = known.get(key) or refused.get(key)
             if entry is not None:
                 self.keys.learn(key, entry)
+                self.lineages.setdefault(key, lineage)
+
+    def _lineage_of(self, submission: Submission) -> Lineage:
+        externals = {k: self.lineages[k] for k in submission.externals if k in self.lineages}
+        return Lineage(submission.graph, submission.annotations, submission.everywhere, externals)
 
     def record(self, key: Key, facts: dict[str, Any]) -> None:
         """Queue the record of a result that a worker stored."""
@@ -253,40 +261,36 @@ class Engine:
         self.stats.stored += len(items)
         self.stats.bytes_stored += sum(item["entry"]["nbytes"] for item in items)
 
-    def original(self, key: Key, transformation: str, result: str, reason: str) -> bytes:
-        """Return the graph behind a restored key, for a worker that could not restore it.
-
-        Raises
-        ------
-        KeyError
-            When the key is not restored any more.
-        """
-        logger.info("healing %r: %s", key, reason)
+    def distrust(self, transformation: str, result: str, *, gone: bool) -> None:
+        """Serve a result no more that could not be restored; drop its record if it is gone."""
         self.broken.add(result)
-        self.link.forget(transformation)
-        original = self.originals[key]
-        part, output = renamed_for_healing(original.graph, key)
-        self.presets[output] = original.identity
-        return pickle_graph(part, output)
+        if gone:
+            self.link.forget(transformation)
+
+    def original(self, key: Key) -> Any:
+        """Return the node that computes a restored key, or None when that is not known."""
+        lineage = self.lineages.get(key)
+        node = None if lineage is None else lineage.graph.get(key)
+        identity = self.keys.get(key)
+        if node is None or isinstance(identity, Refusal):
+            return node
+        name = f"{self._session}-{next(self._graphs)}"
+        return StoringTask(node, identity.code, name, True, identity.trusted)
+
+    def inherit(self, predecessor: Engine) -> None:
+        """Take over what another engine knows of the scheduler's keys."""
+        self.keys, self.lineages = predecessor.keys, predecessor.lineages
+        self.effects = predecessor.effects
 
     def restart(self) -> None:
         """Drop everything about all keys."""
         self.keys = KeyMemory()
-        self.originals.clear()
-        self.presets.clear()
+        self.lineages.clear()
 
     def forget(self, key: Key) -> None:
         """Drop everything about a key that the scheduler forgot."""
         self.keys.forget(key)
-        self.originals.pop(key, None)
-        self.presets.pop(key, None)
-
-
-def pickle_graph(graph: Graph, output: Key) -> bytes:
-    """Pickle a graph for a worker, functions of ``__main__`` included."""
-    import cloudpickle
-
-    return bytes(cloudpickle.dumps((graph, output), protocol=pickle.HIGHEST_PROTOCOL))
+        self.lineages.pop(key, None)
 
 
 def _intact(answer: LookupAnswer) -> bool:

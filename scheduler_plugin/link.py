@@ -64,6 +64,7 @@ class DatabaseLink:
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._waiting: deque[dict[str, Any]] = deque()
         self._forgets: set[str] = set()
+        self._connecting = asyncio.Lock()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -79,7 +80,7 @@ class DatabaseLink:
         """
         try:
             self._client = await self.connect()
-        except DatabaseError as error:
+        except (DatabaseError, OSError) as error:
             if must_answer:
                 raise
             self._failed(error)
@@ -117,23 +118,28 @@ class DatabaseLink:
     async def summary(self) -> dict[str, Any]:
         """Return what the database holds in all; an empty dict when it does not answer."""
         try:
-            client = await self._connected()
-            return dict(await asyncio.wait_for(client.summary(), self.patience))
+            return await asyncio.wait_for(self._summary(), self.patience)
         except (DatabaseError, asyncio.TimeoutError, OSError) as error:
             self._failed(error)
             return {}
 
+    async def _summary(self) -> dict[str, Any]:
+        client = await self._connected()
+        return dict(await client.summary())
+
     async def _connected(self) -> AsyncDatabaseClient:
-        if self._client is None:
-            self._client = await self.connect()
-        return self._client
+        # One connection attempt at a time: it may start a server.
+        async with self._connecting:
+            if self._client is None:
+                self._client = await self.connect()
+            return self._client
 
     def _failed(self, error: BaseException) -> None:
         self.failures += 1
         if self._retry_seconds == FIRST_RETRY_SECONDS:
             logger.warning(
                 "The cache database does not answer (%s). Computations go on without it.",
-                error or type(error).__name__,
+                str(error) or f"no answer within {self.patience:g} s",
             )
         self._away_until = time.monotonic() + self._retry_seconds
         self._retry_seconds = min(2 * self._retry_seconds, LAST_RETRY_SECONDS)
@@ -195,7 +201,12 @@ class DatabaseLink:
             await asyncio.sleep(GATHER_SECONDS)
             self._wake.clear()
             while self._waiting or self._forgets:
-                await self._write_batch()
+                try:
+                    await self._write_batch()
+                except Exception:
+                    # Whatever it is, the next records may fare better; the loop must go on.
+                    logger.warning("writing cache records failed", exc_info=True)
+                    await asyncio.sleep(FIRST_RETRY_SECONDS)
             self._idle.set()
 
     async def _write_batch(self) -> None:
@@ -213,10 +224,26 @@ class DatabaseLink:
             self._failed(error)
             await asyncio.sleep(max(0.0, self._away_until - time.monotonic()))
         except DatabaseError as error:
-            # The server refused: trying again would not help.
-            self.dropped += len(items)
             self._forgets.difference_update(forgets)
-            logger.warning("The cache database refused %d records: %s", len(items), error)
+            await self._refused(items, error)
         else:
             self._succeeded()
             self.on_stored(items)
+
+    async def _refused(self, items: list[dict[str, Any]], error: DatabaseError) -> None:
+        """Drop the one record that the server refused, and write the others of its batch."""
+        if len(items) == 1:
+            self.dropped += 1
+            level = logging.WARNING if self.dropped == 1 else logging.DEBUG
+            logger.log(level, "The cache database refused a record: %s", error)
+            return
+        client = await self._connected()
+        for item in items:
+            try:
+                await client.store([item])
+            except DatabaseUnavailableError:
+                self._waiting.append(item)
+            except DatabaseError as single:
+                await self._refused([item], single)
+            else:
+                self.on_stored([item])

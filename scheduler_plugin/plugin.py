@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,15 @@ from distributed import SchedulerPlugin
 
 from seamless_dask_cache.config import Settings
 from seamless_dask_cache.dask_internals import (
+    Graph,
     Key,
     add_worker_plugin,
+    as_original,
     as_restored,
-    drop_hold,
+    hand_over,
     hold,
+    is_started,
+    let_go,
     remove_worker_plugin,
     take_from_task,
 )
@@ -27,6 +32,7 @@ from seamless_dask_cache.storage import BufferStore, open_store
 
 from .engine import Engine
 from .explain import explain
+from .lineage import Lineage, upstream_graph
 from .link import DatabaseLink
 from .policy import Policy
 from .restore import RestoreTask
@@ -88,7 +94,9 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         self._original: Any = None
         self._current: tuple[Submission, Plan] | None = None
         self._warned = False
-        self._holding: set[Key] = set()
+        self._holding: dict[Key, list[tuple[str, set[Key]]]] = {}
+        self._holders = itertools.count()
+        self._healing: set[asyncio.Task[None]] = set()
 
     # Starting and stopping ----------------------------------------------------------------------
 
@@ -104,13 +112,14 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
             writable=not policy.read_only,
         )
         await link.open(must_answer=self.must_answer)
+        self._scheduler = scheduler
+        self._turn = asyncio.Lock()
+        self.engine = Engine(scheduler, link, store, policy)
         predecessor = scheduler.plugins.get(NAME)
         if isinstance(predecessor, CachePlugin) and predecessor is not self:
             del scheduler.plugins[NAME]
             await predecessor.retire()
-        self._scheduler = scheduler
-        self._turn = asyncio.Lock()
-        self.engine = Engine(scheduler, link, store, policy)
+            self._inherit(predecessor)
         self._original = scheduler.stream_handlers["update-graph"]
         scheduler.stream_handlers["update-graph"] = self._intercept
         scheduler.handlers["seamless_dask_cache"] = self._answer
@@ -124,7 +133,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
     async def _first_endpoint(self) -> Endpoint:
         try:
             return await self._endpoint()
-        except DatabaseError:
+        except (DatabaseError, OSError):
             if self.must_answer:
                 raise
             return Endpoint("", "", self._folder / "buffers")
@@ -163,7 +172,13 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         if self.engine is not None:
             await self.engine.link.close()
         await remove_worker_plugin(self._scheduler, NAME)
-        self._scheduler.handlers.pop("seamless_dask_cache", None)
+        # The handler stays: a restored key may still have to be healed.
+
+    def _inherit(self, predecessor: CachePlugin) -> None:
+        self.tainted = predecessor.tainted
+        self._holding, self._holders = predecessor._holding, predecessor._holders
+        if self.engine is not None and predecessor.engine is not None:
+            self.engine.inherit(predecessor.engine)
 
     def _restore_handler(self) -> None:
         if self._original is not None:
@@ -203,13 +218,26 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
             rewritten: dict[str, Any] = engine.rewritten(message, submission, plan)
             engine.count(submission, plan)
             if plan.restored and submission.externals:
-                hold(self._scheduler, submission.externals, plan.restored)
-                self._holding.update(plan.restored)
+                self._hold(submission, plan)
         except Exception as error:
             self._survived("rewriting a graph", error)
             return message
         self._current = submission, plan
         return rewritten
+
+    def _hold(self, submission: Submission, plan: Plan) -> None:
+        """Keep scattered inputs of what is restored until it is in memory: it may fail."""
+        holder = f"{NAME}-hold-{next(self._holders)}"
+        if hold(self._scheduler, submission.externals, holder):
+            outstanding = set(plan.restored)
+            for key in outstanding:
+                self._holding.setdefault(key, []).append((holder, outstanding))
+
+    def _arrived(self, key: Key) -> None:
+        for holder, outstanding in self._holding.pop(key, ()):
+            outstanding.discard(key)
+            if not outstanding:
+                let_go(self._scheduler, holder)
 
     def _engine(self) -> Engine:
         if self.engine is None:
@@ -245,8 +273,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
                 self.tainted.discard(key)
                 self.engine.forget(key)
             if key in self._holding and finish in ("memory", "erred", "forgotten"):
-                self._holding.discard(key)
-                drop_hold(self._scheduler, key)
+                self._arrived(key)
         except Exception as error:
             self._survived(f"noting that {key!r} is {finish}", error)
 
@@ -264,7 +291,6 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         if isinstance(task.run_spec, RestoreTask):
             engine.stats.restored += "restored" in facts
             engine.stats.bytes_restored += facts.get("restored", 0)
-            engine.stats.healed += "healed" in facts
             return
         engine.stats.computed += 1
         engine.stats.errors += "error" in facts
@@ -285,14 +311,68 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         self.tainted.add(key)
         self._engine().keys.taint(key, reason, origin)
 
+    # Healing --------------------------------------------------------------------------------------
+
+    async def _heal(self, key: Key, transformation: str, result: str, gone: bool) -> bool:
+        """Put the original task in the place of one that could not restore its result.
+
+        What is upstream is submitted like any graph, so hits among it are restored in their turn. A
+        client of our own wants it until the task, started again, waits for it.
+
+        Returns
+        -------
+        bool
+            False when the original is not known any more.
+        """
+        engine, scheduler = self._engine(), self._scheduler
+        engine.distrust(transformation, result, gone=gone)
+        lineage, node = engine.lineages.get(key), engine.original(key)
+        if lineage is None or node is None:
+            return False
+        graph, annotations = upstream_graph(lineage, key, scheduler.tasks)
+        holder = f"{NAME}-heal-{next(self._holders)}"
+        if graph:
+            await self._submit(graph, annotations, lineage, set(node.dependencies), holder)
+        healed = as_original(scheduler, key, node)
+        engine.stats.healed += healed
+        leaving = asyncio.create_task(self._leave(key, holder))
+        self._healing.add(leaving)
+        leaving.add_done_callback(self._healing.discard)
+        return healed
+
+    async def _submit(
+        self,
+        graph: Graph,
+        annotations: dict[str, dict[Key, Any]],
+        lineage: Lineage,
+        keys: set[Key],
+        holder: str,
+    ) -> None:
+        message = {
+            "client": holder,
+            "expr_ser": hand_over(graph, annotations),
+            "keys": keys & graph.keys(),
+            "span_metadata": {"collections": []},
+            "internal_priority": None,
+            "submitting_task": None,
+            "annotations": dict(lineage.everywhere),
+        }
+        await self._intercept(**message)
+
+    async def _leave(self, key: Key, holder: str) -> None:
+        # The scheduler tells nobody when it takes a task back, so it is asked.
+        while is_started(self._scheduler, key):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        let_go(self._scheduler, holder)
+
     # Questions from clients and workers -----------------------------------------------------------
 
     async def _answer(self, action: str, arguments: dict[str, Any] | None = None) -> Any:
         """Answer one remote call of ``Cache`` or of a restore task."""
         engine = self._engine()
         arguments = arguments or {}
-        if action == "original":
-            return engine.original(**arguments)
+        if action == "heal":
+            return await self._heal(**arguments)
         if action == "stats":
             return {**engine.stats.as_dict(), "database": await engine.link.summary()}
         if action == "flush":

@@ -7,7 +7,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from seamless_dask_cache.errors import ConfigurationError
+from seamless_dask_cache.identity import EFFECT_KINDS
 
+LONGEST_PATIENCE = 86_400.0
 VERSION_POLICIES = ("exact", "minor", "ignore")
 EXPECTED_TYPES: dict[str, tuple[type, ...]] = {
     "min_seconds": (int, float),
@@ -63,6 +65,15 @@ class Policy:
                 raise ConfigurationError(
                     f"{name} must be a number from 0 on, not {getattr(self, name)!r}"
                 )
+        if not 0 < self.patience < LONGEST_PATIENCE:
+            raise ConfigurationError(
+                f"patience must be more than 0 s and less than a day, not {self.patience!r}"
+            )
+        for name in ("allow_pickle", "read_only"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigurationError(
+                    f"{name} must be True or False, not {getattr(self, name)!r}"
+                )
         if self.versions not in VERSION_POLICIES:
             raise ConfigurationError(
                 f"versions must be one of {', '.join(VERSION_POLICIES)}, not {self.versions!r}"
@@ -113,4 +124,13 @@ def _is_amount(value: Any, types: tuple[type, ...]) -> bool:
 def _names(value: str | Iterable[str] | None) -> frozenset[str]:
     if value is None:
         return frozenset()
-    return frozenset([value]) if isinstance(value, str) else frozenset(value)
+    try:
+        names = frozenset([value]) if isinstance(value, str) else frozenset(value)
+    except TypeError:
+        names = frozenset([repr(value)])
+    if unknown := names - EFFECT_KINDS:
+        raise ConfigurationError(
+            f"allow_effects must name kinds of effects ({', '.join(sorted(EFFECT_KINDS))}), "
+            f"not {', '.join(sorted(map(str, unknown)))}"
+        )
+    return names

@@ -8,8 +8,9 @@ from typing import Any
 from seamless_dask_cache.dask_internals import (
     GraphNode,
     Key,
+    ask_plugin,
     attach_to_current_task,
-    compute_original,
+    run_again,
 )
 from seamless_dask_cache.errors import CacheMissError
 from seamless_dask_cache.results import load_result
@@ -25,8 +26,8 @@ _NO_INPUTS: frozenset[Key] = frozenset()
 class RestoreTask(GraphNode):  # type: ignore[misc]
     """A task that loads its result instead of computing it.
 
-    Should the buffer be missing, corrupt or unreadable, the task asks the scheduler's plugin for
-    the original graph, computes that, and so heals the record.
+    Should the buffer be missing, corrupt or unreadable, the task asks the scheduler's plugin to put
+    the original task in its place, and gives itself back to be started again as that.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ class RestoreTask(GraphNode):  # type: ignore[misc]
         return True
 
     def __call__(self, values: Any = ()) -> Any:
-        """Load the result, or compute the original."""
+        """Load the result, or make way for the original task."""
         try:
             buffer = self._buffer()
             value = load_result(buffer, allow_pickle=self.allow_pickle)
@@ -106,16 +107,12 @@ class RestoreTask(GraphNode):  # type: ignore[misc]
 
     def _heal(self, error: Exception) -> Any:
         logger.info("recomputing %r: its cached result is not usable (%s)", self.key, error)
-        self._discard()
-        value = compute_original(NAME, self.key, self.transformation, self.result, str(error))
-        attach_to_current_task(NAME, {"healed": True})
-        return value
-
-    def _discard(self) -> None:
-        # A corrupt buffer has to go, or storing the recomputed one would find it in place.
-        if self.store is None:
-            return
-        try:
-            self.store.delete(self.result)
-        except Exception:
-            logger.debug("could not delete buffer %s", self.result, exc_info=True)
+        facts = {
+            "key": self.key,
+            "transformation": self.transformation,
+            "result": self.result,
+            "gone": isinstance(error, CacheMissError),
+        }
+        if not ask_plugin("heal", facts):
+            raise error
+        return run_again()

@@ -30,6 +30,8 @@ class Submission:
         Annotation name to {key: value}.
     keys : set
         The requested keys.
+    everywhere : dict
+        Annotations of the whole submission.
     externals : dict
         Key to what is known of it, for the keys that the graph takes from the scheduler.
     identities : GraphIdentity
@@ -45,6 +47,7 @@ class Submission:
     graph: Graph
     annotations: dict[str, dict[Key, Any]]
     keys: set[Key]
+    everywhere: Mapping[str, Any] = field(default_factory=dict)
     externals: dict[Key, Identity | Refusal] = field(default_factory=dict)
     identities: GraphIdentity = field(default_factory=GraphIdentity)
     trusted: set[Key] = field(default_factory=set)
@@ -60,7 +63,6 @@ class Submission:
         self,
         policy: Policy,
         *,
-        presets: Mapping[Key, Identity],
         never: Mapping[Key, str],
         effects: Mapping[str, str],
     ) -> None:
@@ -70,8 +72,6 @@ class Submission:
         ----------
         policy : Policy
             The settings.
-        presets : mapping
-            Keys whose identity is known already.
         never : mapping
             Keys that must not be cached, with the reason.
         effects : mapping
@@ -85,7 +85,6 @@ class Submission:
             allow_effects=policy.allow_effects,
             never=never,
             trusted=self.trusted,
-            presets=presets,
         )
         if effects:
             self._refuse_effects(effects)

@@ -25,6 +25,7 @@ from seamless_dask_cache.dask_internals import (
     current_worker,
     fused_graph,
 )
+from seamless_dask_cache.errors import CellTypeError
 from seamless_dask_cache.identity.code import Identifier
 from seamless_dask_cache.identity.describer import Describer
 from seamless_dask_cache.identity.recipe import Identity
@@ -185,19 +186,33 @@ class StoringTask(GraphNode):  # type: ignore[misc]
 
     def __call__(self, values: Any = ()) -> Any:
         """Compute the inner task, and store its result where that is worth it."""
-        cache = _worker_cache()
-        if cache is None:
+        run = self._prepared()
+        if run is None:
             return self.inner(values)
-        run = _Run(cache, self)
         value = run.compute(values)
-        try:
-            facts = run.facts(value)
-        except Exception as error:
-            logger.debug("storing the result of %r failed", self.key, exc_info=True)
-            facts = {"error": f"{type(error).__name__}: {error}"}
+        facts = self._facts(run, value)
         if facts:
             attach_to_current_task(NAME, facts)
         return value
+
+    def _prepared(self) -> _Run | None:
+        try:
+            cache = _worker_cache()
+            return None if cache is None else _Run(cache, self)
+        except Exception:
+            logger.debug("%r runs without the cache", self.key, exc_info=True)
+            return None
+
+    def _facts(self, run: _Run, value: Any) -> dict[str, Any]:
+        # Storing calls code of the value's classes, which may raise whatever it likes.
+        try:
+            return run.facts(value)
+        except CellTypeError as error:
+            logger.debug("the result of %r is not stored: %s", self.key, error)
+            return {}
+        except BaseException as error:
+            logger.debug("storing the result of %r failed", self.key, exc_info=True)
+            return {"error": type(error).__name__}
 
 
 class _Run:

@@ -69,16 +69,19 @@ def enable(
     if not hasattr(client, "register_plugin"):
         raise ConfigurationError(f"client must be a distributed.Client, not {client!r}")
     plugin = CachePlugin(database, buffers, cache_dir=cache_dir, token=token, **policy)
-    local.use(plugin.settings)
     cache = Cache(client)
     if client.asynchronous:
         return _enabled(client, plugin, cache)  # type: ignore[return-value]
     client.register_plugin(plugin)
+    local.use(plugin.settings)
     return cache
 
 
 async def _enabled(client: Any, plugin: Any, cache: Cache) -> Cache:
+    from seamless_dask_cache import local
+
     await client.register_plugin(plugin)
+    local.use(plugin.settings)
     return cache
 
 

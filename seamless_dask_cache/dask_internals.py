@@ -8,7 +8,6 @@ the functions that need it, so that hashing a graph does not.
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -267,75 +266,72 @@ def take_from_task(scheduler: Scheduler, key: Key, name: str) -> dict[str, Any] 
     return facts
 
 
-def compute_original(name: str, key: Key, transformation: str, result: str, reason: str) -> Any:
-    """Compute, from within a task, what that task was going to restore.
-
-    The graph comes from the scheduler's plugin and is submitted under a new key, because the key
-    itself is being processed by the caller.
-
-    Raises
-    ------
-    KeyError
-        When the plugin no longer knows the original graph.
-    """
-    import pickle
-
-    from distributed import worker_client
-
-    with worker_client() as client:
-        call = client.scheduler.seamless_dask_cache
-        message = {"key": key, "transformation": transformation, "result": result, "reason": reason}
-        answer = client.sync(call, action="original", arguments=message)
-        graph, output = pickle.loads(answer)
-        return client.get(graph, output)
+def ask_plugin(action: str, arguments: dict[str, Any]) -> Any:
+    """Ask the scheduler's plugin something from the thread of a running task."""
+    worker = current_worker()
+    if worker is None:
+        raise RuntimeError("only a task of a Dask worker can ask its scheduler")
+    call = worker.scheduler.seamless_dask_cache(action=action, arguments=arguments)
+    return asyncio.run_coroutine_threadsafe(call, worker.loop.asyncio_loop).result()
 
 
-def renamed_for_healing(graph: Graph, key: Key) -> tuple[Graph, Key]:
-    """Return the part of a graph that makes `key`, with that key renamed.
+def run_again() -> Any:
+    """Make the worker give the running task back to the scheduler, which starts it once more."""
+    from distributed import Reschedule
 
-    The graph is a copy; the nodes upstream are shared with the original one.
-    """
-    part = culled(graph, {key})
-    prefix = key[0] if isinstance(key, tuple) else key
-    output = f"{prefix}-heal-{uuid.uuid4().hex}"
-    part[output] = part.pop(key).substitute({}, key=output)
-    return part, output
+    raise Reschedule()
 
 
 # Scheduler state ----------------------------------------------------------------------------------
 
 
-def hold(scheduler: Scheduler, keys: Any, until: Any) -> None:
-    """Keep inputs of a pruned graph alive until what is restored instead is in memory.
+def hold(scheduler: Scheduler, keys: Iterable[Key], holder: str) -> bool:
+    """Keep scattered data alive under the name of a client of our own; tell if there was any.
 
-    Should a restore fail, its original graph is computed after all and needs them. A client of our
-    own wants them meanwhile, as Dask's variables and queues do.
+    Dask's variables and queues keep data alive in the same way. Data that a task makes needs no
+    holder: its lineage does.
     """
-    for target in until:
-        present = [key for key in keys if key in scheduler.tasks]
-        if present:
-            scheduler.client_desires_keys(keys=present, client=_holder(target))
+    tasks = scheduler.tasks
+    data = [key for key in keys if key in tasks and tasks[key].run_spec is None]
+    if data:
+        scheduler.client_desires_keys(keys=data, client=holder)
+    return bool(data)
 
 
-def drop_hold(scheduler: Scheduler, key: Key) -> None:
-    """Let go of the inputs that were held for `key`."""
-    name = _holder(key)
-    state = scheduler.clients.get(name)
-    if state is None:
-        return
-    wanted = [task.key for task in state.wants_what]
-    # Called from within a transition: the release must not start another one inside it.
-    scheduler.loop.add_callback(_release, scheduler, name, wanted)
+def let_go(scheduler: Scheduler, holder: str) -> None:
+    """Release everything that a holder keeps, as soon as the event loop is free.
+
+    Called from within transitions, and releasing starts others.
+    """
+    scheduler.loop.add_callback(_release, scheduler, holder)
 
 
-def _release(scheduler: Scheduler, name: str, keys: list[Key]) -> None:
-    if name in scheduler.clients:
-        scheduler.client_releases_keys(keys=keys, client=name, stimulus_id=f"{name}-done")
-        scheduler.clients.pop(name, None)
+def _release(scheduler: Scheduler, holder: str) -> None:
+    state = scheduler.clients.get(holder)
+    if state is not None:
+        wanted = [task.key for task in state.wants_what]
+        scheduler.client_releases_keys(keys=wanted, client=holder, stimulus_id=f"{holder}-done")
+        scheduler.clients.pop(holder, None)
 
 
-def _holder(key: Key) -> str:
-    return f"seamless-dask-cache-hold-{key!r}"
+def as_original(scheduler: Scheduler, key: Key, node: Any) -> bool:
+    """Make a task that is being restored compute itself when it is started again.
+
+    Its dependencies must be known to the scheduler. Tells whether that was possible.
+    """
+    task = scheduler.tasks.get(key)
+    if task is None or any(d not in scheduler.tasks for d in node.dependencies):
+        return False
+    task.run_spec = node
+    for dependency in node.dependencies:
+        task.add_dependency(scheduler.tasks[dependency])
+    return True
+
+
+def is_started(scheduler: Scheduler, key: Key) -> bool:
+    """Tell whether a key is being processed."""
+    task = scheduler.tasks.get(key)
+    return task is not None and task.state == "processing"
 
 
 def as_restored(scheduler: Scheduler, key: Key, restore: Any, stimulus_id: str) -> None:
@@ -374,12 +370,15 @@ async def remove_worker_plugin(scheduler: Scheduler, name: str) -> None:
 
 
 async def ask_holder(scheduler: Scheduler, operation: str, key: Key, timeout: float) -> Any:
-    """Ask a worker that holds scattered data something about it; None when none does."""
-    task = scheduler.tasks.get(key)
-    if task is None or task.run_spec is not None or not task.who_has:
-        return None
-    holder = next(iter(task.who_has)).address
+    """Ask a worker that holds scattered data something about it; None when it does not answer."""
+    holder = next(iter(scheduler.tasks[key].who_has)).address
     try:
         return await asyncio.wait_for(getattr(scheduler.rpc(holder), operation)(key=key), timeout)
     except (OSError, asyncio.TimeoutError, ValueError, TypeError):
         return None
+
+
+def is_scattered(scheduler: Scheduler, key: Key) -> bool:
+    """Tell whether a key is data that no task makes, and a worker holds."""
+    task = scheduler.tasks.get(key)
+    return task is not None and task.run_spec is None and bool(task.who_has)

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 
 
+PASSING = frozenset({401, 502, 503, 504, 507})
+"""Refusals that may be over soon: a server started anew (another token), or busy, or full."""
+
+
 @dataclass(frozen=True, slots=True)
 class LookupAnswer:
     """What a database knows about one transformation.
@@ -149,7 +153,7 @@ class AsyncDatabaseClient:
 
     async def get_protocol(self) -> list[str]:
         """Give name, kind and version of the protocol; also tells whether the token is right."""
-        return list(orjson.loads(await self._request("GET", type="protocol")))
+        return list(_decoded(await self._request("GET", type="protocol")))
 
     async def get_transformation_result(self, tf_checksum: object) -> str | None:
         """Give the result of a transformation."""
@@ -245,7 +249,7 @@ class AsyncDatabaseClient:
         if not wanted:
             return {}
         body = await self._request("GET", type="batch", transformations=wanted, inline=inline)
-        return {key: _answer(found) for key, found in orjson.loads(body)["results"].items()}
+        return {key: _answer(found) for key, found in _decoded(body)["results"].items()}
 
     async def store(
         self, items: Iterable[StoreItem | Mapping[str, Any]], forget: Iterable[object] = ()
@@ -263,7 +267,7 @@ class AsyncDatabaseClient:
         body = await self._request(
             "PUT", type="batch", store=prepared, forget=list(map(str, forget))
         )
-        report = orjson.loads(body)
+        report = _decoded(body)
         return StoreReport(**{**report, "diverged": tuple(report["diverged"])})
 
     async def forget(self, transformations: Iterable[object]) -> int:
@@ -275,11 +279,11 @@ class AsyncDatabaseClient:
     ) -> list[Record]:
         """List cache entries, newest first; only those whose key prefix starts with `prefix`."""
         body = await self._request("GET", type="entries", prefix=prefix, limit=limit, offset=offset)
-        return list(orjson.loads(body))
+        return list(_decoded(body))
 
     async def summary(self) -> dict[str, float]:
         """Give counts and bytes of what the database holds."""
-        return dict(orjson.loads(await self._request("GET", type="summary")))
+        return dict(_decoded(await self._request("GET", type="summary")))
 
     async def get_buffer(self, checksum: object) -> bytes | None:
         """Give the content of a small buffer that the database holds. Not verified here."""
@@ -292,7 +296,7 @@ class AsyncDatabaseClient:
 
     async def _find_json(self, **fields: object) -> Any:
         body = await self._find(**fields)
-        return None if body is None else orjson.loads(body)
+        return None if body is None else _decoded(body)
 
     async def _find(self, **fields: object) -> bytes | None:
         return await self._send("GET", "/", orjson.dumps(fields), none_if_unknown=True)
@@ -330,7 +334,9 @@ class AsyncDatabaseClient:
 
 
 def _refusal(url: str, status: int, text: str) -> DatabaseError:
-    kind = DatabaseConflictError if status == 409 else DatabaseError
+    kind: type[DatabaseError] = DatabaseConflictError if status == 409 else DatabaseError
+    if status in PASSING:
+        kind = DatabaseUnavailableError
     return kind(f"database {url} answered {status}: {text.removeprefix('ERROR: ')}")
 
 
@@ -361,3 +367,11 @@ def _prepared(item: StoreItem | Mapping[str, Any]) -> Record:
 
 def _base64(content: bytes) -> str:
     return binascii.b2a_base64(content, newline=False).decode()
+
+
+def _decoded(content: bytes) -> Any:
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        start = content[:60].decode(errors="replace")
+        raise DatabaseUnavailableError(f"this is no database: it answers {start!r}") from error

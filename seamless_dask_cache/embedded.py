@@ -34,6 +34,7 @@ IDLE_SECONDS = 900.0
 PORTS = ("49152", "65535")
 
 _HELD = 75  # the exit code by which the server says that another one holds the file
+_STOPPING_SECONDS = 5.0  # what a server may take from its last answer to its end
 _LARGEST_LOG = 1024 * 1024
 
 
@@ -161,6 +162,9 @@ def _find_or_start(places: _Places, deadline: float) -> Endpoint:
         running = _find_running(places)
         if running is not None:
             return running
+        if _is_held(places, deadline):
+            # Its token and status must stay as they are, for the time when it answers again.
+            raise _failure(places, f"({_who(places)}) holds the file and does not answer")
         process = _start(places)
         for _ in _until(deadline):
             if process.poll() is not None or _status(places).get("status") == "running":
@@ -171,6 +175,28 @@ def _find_or_start(places: _Places, deadline: float) -> Endpoint:
         # A server that is just stopping still holds the file for a moment: then try again.
         if process.returncode not in (None, _HELD) or time.monotonic() > deadline:
             raise _failure(places, "could not be started")
+
+
+def _who(places: _Places) -> str:
+    try:
+        owner = json.loads(Path(f"{places.database}.owner").read_text("utf-8"))
+        return f"process {owner['pid']} on {owner['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "an unknown process"
+
+
+def _is_held(places: _Places, deadline: float) -> bool:
+    """Tell whether a server holds the database file, and goes on doing so."""
+    if not places.writable:
+        return False
+    patience = min(deadline - time.monotonic(), _STOPPING_SECONDS)
+    lock = FileLock(f"{places.database}.lock", timeout=max(0.0, patience))
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    lock.release()
+    return False
 
 
 def _until(deadline: float) -> Iterator[None]:

@@ -41,8 +41,14 @@ _OUT_OF_BAND_FROM = 1024
 _PREFIX = struct.Struct("<7sBII")
 _ENTRY = struct.Struct("<QQ")
 
-# The table that both picklers ask first, filled as soon as there can be arrays.
-_reducers: dict[type, Callable[[Any], Any]] = {}
+
+def _refuse_sentinel(value: object) -> Any:
+    # A bare object() is there to be compared with `is`, and a copy never is the one.
+    raise CellTypeError("a bare object() is not the same one after a round trip")
+
+
+# The table that both picklers ask first; arrays are added as soon as there can be any.
+_reducers: dict[type, Callable[[Any], Any]] = {object: _refuse_sentinel}
 _copyreg_table: Any = copyreg.dispatch_table
 
 
@@ -53,6 +59,15 @@ class _Pickler(pickle.Pickler):
 
 class _CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]
     dispatch_table: ClassVar[Any] = ChainMap(_reducers, cloudpickle.Pickler.dispatch_table)
+
+    def reducer_override(self, obj: Any) -> Any:
+        reduced = super().reducer_override(obj)
+        by_value = isinstance(reduced, tuple) and reduced[0].__name__.startswith("_make_skeleton")
+        if isinstance(obj, type) and by_value:
+            # Another process would make a twin of the class: instances that are none of the
+            # program's own, enum members that are not its members.
+            raise CellTypeError(f"the class {obj.__qualname__} cannot be imported")
+        return reduced
 
 
 def dump_pickle(value: Any) -> list[bytes | memoryview]:
@@ -91,6 +106,8 @@ def load_pickle(view: memoryview, *, copy: bool) -> Any:
 def _pickle_anyhow(value: Any) -> tuple[bytes, list[pickle.PickleBuffer]]:
     try:
         stream, buffers = _pickle_with(_Pickler, value)
+    except CellTypeError:
+        raise
     except Exception:
         # Lambdas, nested functions and classes: cloudpickle's task.
         return _cloudpickle(value)
@@ -103,6 +120,8 @@ def _pickle_anyhow(value: Any) -> tuple[bytes, list[pickle.PickleBuffer]]:
 def _cloudpickle(value: Any) -> tuple[bytes, list[pickle.PickleBuffer]]:
     try:
         return _pickle_with(_CloudPickler, value)
+    except CellTypeError:
+        raise
     except Exception as exc:
         kind = type(value).__qualname__
         raise CellTypeError(f"a result of type {kind} can't be pickled: {exc!r}") from exc
@@ -131,7 +150,7 @@ def _keep_large(buffers: list[pickle.PickleBuffer]) -> Callable[[pickle.PickleBu
 
 def _know_arrays() -> None:
     # Without numpy loaded there is no array in the value, and no reason to load it.
-    if "numpy" in sys.modules and not _reducers:
+    if "numpy" in sys.modules and len(_reducers) == 1:
         from seamless_dask_cache.array_reducers import REDUCERS
 
         _reducers.update(REDUCERS)

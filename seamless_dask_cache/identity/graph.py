@@ -56,7 +56,6 @@ def identify_graph(
     allow_effects: frozenset[str] = frozenset(),
     never: Mapping[Key, str] | None = None,
     trusted: Container[Key] = frozenset(),
-    presets: Mapping[Key, Identity] | None = None,
 ) -> GraphIdentity:
     """Give every task of a graph its identity, or the reason why it has none.
 
@@ -74,8 +73,6 @@ def identify_graph(
         Keys that must not be identified, with the reason.
     trusted : container
         Keys of tasks that the user declared pure.
-    presets : mapping, optional
-        Keys whose identity is known already.
 
     Returns
     -------
@@ -89,7 +86,7 @@ def identify_graph(
     describer = Describer(identifier or Identifier(), allow_effects)
     result = GraphIdentity()
     known, refused = result.known, result.refused
-    never, presets = never or {}, presets or {}
+    never = never or {}
 
     def upstream(key: Key) -> Identity:
         found = known.get(key)
@@ -104,9 +101,6 @@ def identify_graph(
         raise UpstreamRefusedError(reason)
 
     for key in in_order(graph):
-        if key in presets:
-            known[key] = presets[key]
-            continue
         if key in never:
             refused[key] = Refusal(never[key], key)
             continue

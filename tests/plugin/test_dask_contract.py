@@ -19,7 +19,6 @@ from seamless_dask_cache.dask_internals import (
     hand_over,
     in_order,
     materialize,
-    renamed_for_healing,
 )
 
 
@@ -97,17 +96,20 @@ def test_expressions_of_all_collections_materialize():
         assert set(list(in_order(graph))) == set(graph)
 
 
-def test_renaming_keeps_what_is_upstream():
-    """The graph for healing has its output under a new key and shares the rest."""
+def test_culling_keeps_what_is_upstream():
+    """The part of a graph that makes a key, and nothing else."""
     graph = {
         "a": Task("a", increment, 1),
-        "b": Task("b", increment, TaskRef("a"), _data_producer=True),
+        "b": Task("b", increment, TaskRef("a")),
         "other": Task("other", increment, 5),
     }
-    part, output = renamed_for_healing(graph, "b")
-    assert set(part) == {"a", output}
-    assert part[output].key == output
-    assert part[output].data_producer
-    assert part["a"] is graph["a"]
-    assert set(graph) == {"a", "b", "other"}
     assert set(culled(graph, {"b"})) == {"a", "b"}
+
+
+def test_a_task_can_be_given_back():
+    """A task that raises Reschedule is started again, with the run_spec it has by then."""
+    source = inspect.getsource(Scheduler._reschedule)
+    assert '"released"' in source
+    from distributed.worker_state_machine import RescheduleEvent
+
+    assert RescheduleEvent is not None
