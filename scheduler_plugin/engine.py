@@ -125,12 +125,22 @@ class Engine:
                 self.keys.learn(key, Identity(found, None, "", ""))
 
     def _drop_expired(self, submission: Submission, answers: dict[str, LookupAnswer]) -> None:
-        now = time.time()
-        for identity in submission.identities.known.values():
-            answer = answers.get(identity.checksum) if identity.expires is not None else None
-            if answer is not None and (answer.created or 0.0) + (identity.expires or 0.0) < now:
-                del answers[identity.checksum]
-                self.link.forget(identity.checksum)
+        """Drop the answers of results that are too old, and of what was made from them."""
+        known = submission.identities.known
+        if all(identity.expires is None for identity in known.values()):
+            return
+        now, stale = time.time(), set()
+        for key in submission.order:
+            identity = known.get(key)
+            if identity is None or identity.expires is None:
+                continue
+            answer = answers.get(identity.checksum)
+            too_old = answer is not None and (answer.created or 0.0) + identity.expires < now
+            if too_old or not stale.isdisjoint(submission.graph[key].dependencies):
+                stale.add(key)
+                if answer is not None:
+                    del answers[identity.checksum]
+                    self.link.forget(identity.checksum)
 
     def _servable(self, answers: dict[str, LookupAnswer]) -> dict[str, LookupAnswer]:
         absent = [

@@ -117,7 +117,7 @@ class WorkerCache(WorkerPlugin):  # type: ignore[misc]
 
 def _value_checksum(value: Any) -> str | None:
     try:
-        return Describer(Identifier()).data(value).checksum
+        return Describer(Identifier()).content(value)
     except Exception:
         return None
 

@@ -113,7 +113,7 @@ def _header(code: CodeType) -> bytes:
     )
     names = (code.co_names, code.co_varnames, code.co_cellvars, code.co_freevars)
     table = getattr(code, "co_exceptiontable", b"")
-    return _encode((sys.implementation.cache_tag, counts, names, table))
+    return _encode((sys.implementation.cache_tag, code.co_name, counts, names, table))
 
 
 def _constants_by_use(

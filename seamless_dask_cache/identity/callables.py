@@ -111,7 +111,7 @@ def _partial(encoder: Encoder, subject: Any, out: list[Piece]) -> None:
             encoder.encode(value.func, inner)
             inner.append(size(len(value.args)))
             encoder.items(value.args, inner)
-            encoder.attributes((value.keywords or {}).items(), inner)
+            encoder.mapping((value.keywords or {}).items(), inner)  # the callee may see the order
 
     encoder.container(subject, out, fill)
 

@@ -52,6 +52,15 @@ class CodeIdentity:
     _root: Node = field(repr=False, compare=False)
 
     @property
+    def modules(self) -> frozenset[str]:
+        """Names of the user's modules that its code comes from."""
+        found = {
+            getattr(node.subject, "__module__", None)
+            for _, node in reach(self._root, everything=True)
+        }
+        return frozenset(name for name in found if isinstance(name, str))
+
+    @property
     def parts(self) -> Mapping[str, str]:
         """Checksums of everything that the callable consists of, each without what is below it.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -28,12 +28,19 @@ from seamless_dask_cache.errors import RefusedError
 from seamless_dask_cache.identity.code import CodeIdentity, Identifier
 from seamless_dask_cache.identity.conditions import applying
 from seamless_dask_cache.identity.effects import RANDOM, WRITE, Effect
-from seamless_dask_cache.identity.files import FileStates, path_candidates
+from seamless_dask_cache.identity.files import (
+    FileStates,
+    identify_open_files,
+    path_candidates,
+    refuse_remote,
+)
+from seamless_dask_cache.identity.freshness import Freshness
 from seamless_dask_cache.identity.policy import (
     CallPolicy,
     call_policy,
     hands_over_seeds,
     refuse_shuffle,
+    sees_keyword_order,
     writer_name,
 )
 from seamless_dask_cache.identity.recipe import (
@@ -49,14 +56,43 @@ Upstream = Callable[[Key], Identity]
 
 
 @dataclass
+class Scope:
+    """What one call reaches by itself, apart from the calls that make its inputs."""
+
+    effects: list[Effect] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    strings: list[str] = field(default_factory=list)
+
+
+@dataclass
 class Reach:
-    """What describing one task met on its way: code, effects and the user's word on purity."""
+    """What describing one task met on its way."""
 
     codes: list[bytes] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-    lifted: bool = False
+    own: Scope = field(default_factory=Scope)
+    calls: int = 0
+    lifted_calls: int = 0
     expires: float | None = None
+
+    @property
+    def lifted(self) -> bool:
+        """Whether the user vouched for every call of the task."""
+        return 0 < self.lifted_calls == self.calls
+
+    def expire(self, seconds: float | None) -> None:
+        """Let the task expire with the first of what it is made of."""
+        if seconds is not None:
+            self.expires = seconds if self.expires is None else min(self.expires, seconds)
+
+
+class Asked(NamedTuple):
+    """What was asked of a function once."""
+
+    policy: CallPolicy | None
+    effect: Effect | None
+    ordered: bool
+    is_dask: bool
 
 
 class Describer:
@@ -83,7 +119,8 @@ class Describer:
         self.allow_effects = allow_effects
         self.trusted = trusted
         self.file_states = FileStates()
-        self._policies: dict[int, tuple[Any, tuple[CallPolicy | None, Effect | None]]] = {}
+        self.freshness = Freshness()
+        self._policies: dict[int, tuple[Any, Asked]] = {}
 
     def identify(self, node: Any, upstream: Upstream, *, trusted: bool = False) -> Identity:
         """Return the identity of one node of a graph.
@@ -105,12 +142,17 @@ class Describer:
         if type(node) is Alias:
             return upstream(node.target)
         if type(node) is DataNode:
-            return self.data(node.value)
+            return self.data(node.value, trusted=trusted)
         reach = Reach()
-        document, inner = self._task(node, upstream, reach)
+
+        def inherited(key: Key) -> Identity:
+            identity = upstream(key)
+            reach.expire(identity.expires)
+            return identity
+
+        document, inner = self._task(node, inherited, reach)
         trusted = trusted or reach.lifted
-        if not (trusted or self.trusted):
-            self._check_effects(reach)
+        self._check_effects([*reach.effects, *reach.own.effects], trusted)
         code = _join(reach.codes)
         if inner is not None:
             return inner._replace(code=code, expires=reach.expires, trusted=trusted)
@@ -118,17 +160,39 @@ class Describer:
         checksum = hashlib.sha256(recipe).hexdigest()
         return Identity(checksum, recipe, document["function"], code, reach.expires, trusted)
 
-    def data(self, value: Any) -> Identity:
-        """Return the identity of a literal value."""
+    def data(self, value: Any, *, trusted: bool = False) -> Identity:
+        """Return the identity of data: its content, and the state of the files that it names.
+
+        Raises
+        ------
+        RefusedError
+            When it has no certain identity, or brings code with an effect along.
+        """
         reach = Reach()
         entry = self._literal(value, reach)
-        if isinstance(entry, dict) and set(entry) == {"type", "value"}:
-            return Identity(entry["value"], None, "", "")
-        text = orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
-        return Identity(hashlib.sha256(b"literal" + text).hexdigest(), None, "", "")
+        self._check_effects(reach.own.effects, trusted)
+        document = {"data": entry, **self._files(reach.own)}
+        checksum = hashlib.sha256(dump_recipe(document)).hexdigest()
+        return Identity(checksum, None, "", _join(reach.codes))
 
-    def _check_effects(self, reach: Reach) -> None:
-        for effect in reach.effects:
+    def content(self, value: Any) -> str:
+        """Return the value checksum of data that stays as it is, whatever happens to files.
+
+        Raises
+        ------
+        RefusedError
+            When it names files, or has no certain identity.
+        """
+        reach = Reach()
+        self._literal(value, reach)
+        if self._files(reach.own):
+            raise RefusedError("it names files, which may change")
+        return self.data(value).checksum
+
+    def _check_effects(self, effects: list[Effect], trusted: bool) -> None:
+        if trusted or self.trusted:
+            return
+        for effect in effects:
             if effect.kind not in self.allow_effects:
                 raise RefusedError(f"{effect.kind}: calls {effect.name}", effect.path)
 
@@ -151,19 +215,21 @@ class Describer:
             raise RefusedError("an async function runs on the worker's event loop")
         if isinstance(node, NestedContainer):
             return {"function": type(node).__name__, "args": self._container(node, upstream, reach)}
-        policy, effect = self._policy(node.func)
-        if effect is not None:
-            reach.effects.append(effect)
-        args, kwargs = node.args, node.kwargs
+        outer, reach.own = reach.own, Scope()
+        try:
+            return self._described(node, upstream, reach)
+        finally:
+            reach.effects += reach.own.effects
+            reach.own = outer
+
+    def _described(self, node: Any, upstream: Upstream, reach: Reach) -> dict[str, Any]:
+        asked = self._policy(node.func)
+        policy = asked.policy
+        function, args, kwargs = node.func, node.args, node.kwargs
         if policy is not None:
-            reach.lifted = True
-            reach.expires = policy.expires
+            function = policy.function
             args, kwargs = policy.normalize(args, kwargs)
-        function = node.func if policy is None else policy.function
         code = self._code(function, reach)
-        if code.conditional:
-            reach.effects.extend(applying(code.conditional, function, node.args, node.kwargs))
-        before = len(reach.effects)
         document: dict[str, Any] = {
             "recipe": RECIPE_VERSION,
             "function": code.name,
@@ -171,31 +237,39 @@ class Describer:
             "args": [self._argument(a, upstream, reach) for a in args],
         }
         if kwargs:
-            document["kwargs"] = {
-                name: self._argument(value, upstream, reach) for name, value in kwargs.items()
-            }
-        if hands_over_seeds(code.name):
-            reach.effects[before:] = [e for e in reach.effects[before:] if e.kind != RANDOM]
-        self._world(node, reach, args, kwargs, document)
+            named = [[n, self._argument(v, upstream, reach)] for n, v in kwargs.items()]
+            # Where the callee sees the order of keywords, it counts.
+            document["kwargs"] = named if asked.ordered else dict(named)
+        self._judge(node, code, asked, reach)
+        document |= self._files(reach.own)
+        # A producer with inputs (a frame made from delayed values) makes its data of those.
+        if node.data_producer and not node.dependencies and node.key is not None:
+            document["producer"] = producer_token(node.key)
+        elif not asked.is_dask:
+            refuse_remote(reach.own.strings)
         if policy is not None and policy.version is not None:
             document["version"] = self._literal(policy.version, reach)
         return document
 
-    def _world(
-        self,
-        node: Any,
-        reach: Reach,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        document: dict[str, Any],
-    ) -> None:
-        # A producer with inputs (a frame made from delayed values) makes its data of those.
-        if node.data_producer and not node.dependencies and node.key is not None:
-            document["producer"] = producer_token(node.key)
-        paths = [*reach.files, *path_candidates(args), *path_candidates(kwargs)]
-        files = self.file_states.of(*paths) if paths else None
-        if files:
-            document["files"] = files
+    def _judge(self, node: Any, code: CodeIdentity, asked: Asked, reach: Reach) -> None:
+        own = reach.own
+        reach.calls += 1
+        if asked.policy is not None:
+            # The user's word covers this call, and not those that make its inputs.
+            own.effects.clear()
+            reach.lifted_calls += 1
+            reach.expire(asked.policy.expires)
+            return
+        if asked.effect is not None:
+            own.effects.append(asked.effect)
+        if code.conditional:
+            own.effects += applying(code.conditional, node.func, node.args, node.kwargs)
+        if hands_over_seeds(code.name):
+            own.effects[:] = [effect for effect in own.effects if effect.kind != RANDOM]
+
+    def _files(self, own: Scope) -> dict[str, Any]:
+        found = self.file_states.of(*own.files, *own.strings)
+        return {"files": found} if found else {}
 
     def _fused(
         self, node: Any, fused: Any, upstream: Upstream, reach: Reach
@@ -220,28 +294,46 @@ class Describer:
         if type(node) is Alias:
             return upstream(node.target)
         if type(node) is DataNode:
-            return self.data(node.value)
+            return self._inner_data(node.value, reach)
         document, inner = self._task(node, upstream, reach)
         if inner is not None:
             return inner
         recipe = dump_recipe(document)
         return Identity(hashlib.sha256(recipe).hexdigest(), recipe, document["function"], "")
 
-    def _policy(self, function: Any) -> tuple[CallPolicy | None, Effect | None]:
-        # A graph has few functions and many tasks, so both questions are asked once per function;
-        # the memo keeps the function alive, so that its id cannot be reused.
+    def _inner_data(self, value: Any, reach: Reach) -> Identity:
+        identity = self.data(value, trusted=True)
+        outer, reach.own = reach.own, Scope()
+        self._literal(value, reach)
+        reach.effects += reach.own.effects
+        reach.own = outer
+        return identity
+
+    def _policy(self, function: Any) -> Asked:
+        # A graph has few functions and many tasks, so all that depends on the function alone is
+        # asked once; the memo keeps the function alive, so that its id cannot be reused.
         memo = self._policies.get(id(function))
         if memo is None:
             refuse_shuffle(function)
-            memo = function, (call_policy(function), _write_effect(function))
-            self._policies[id(function)] = memo
+            policy = call_policy(function)
+            target = function if policy is None else policy.function
+            asked = Asked(
+                policy,
+                _write_effect(function),
+                sees_keyword_order(target),
+                (getattr(target, "__module__", None) or "").split(".")[0] == "dask",
+            )
+            memo = self._policies[id(function)] = function, asked
         return memo[1]
 
     # Arguments --------------------------------------------------------------------------------
 
     def _argument(self, value: Any, upstream: Upstream, reach: Reach) -> Entry:
         kind = type(value)
-        if kind is str or kind is int or kind is bool or value is None:
+        if kind is str:
+            reach.own.strings.append(value)
+            return value
+        if kind is int or kind is bool or value is None:
             return value
         if kind is Alias:
             return upstream(value.target).entry
@@ -278,16 +370,19 @@ class Describer:
 
     def _literal(self, value: Any, reach: Reach) -> Entry:
         kind = type(value)
-        if kind is str or kind is int or kind is bool or value is None:
+        if kind is str:
+            reach.own.strings.append(value)
+            return value
+        if kind is int or kind is bool or value is None:
             return value
         if kind is float:
             return {"float": value.hex()} if value == value else self._value(value, reach)
         if callable(value) and not isinstance(value, type):
             effect = _write_effect(value)
             if effect is not None:
-                reach.effects.append(effect)
+                reach.own.effects.append(effect)
             code = self._code(value, reach)
-            reach.effects.extend(code.conditional)
+            reach.own.effects += code.conditional
             return {"code": code.checksum.hex(), "function": code.name}
         return self._value(value, reach)
 
@@ -295,16 +390,18 @@ class Describer:
         found = self.identifier.describe(value)
         if found.has_code:
             reach.codes.append(found.checksum)
-        reach.effects.extend(found.effects)
-        reach.files.extend(found.files)
+        reach.own.effects += found.effects
+        reach.own.files += found.files
+        reach.own.strings += path_candidates(value)
         kind = type(value)
         return {"type": f"{kind.__module__}.{kind.__qualname__}", "value": found.checksum.hex()}
 
     def _code(self, function: Any, reach: Reach) -> CodeIdentity:
         code = self.identifier.code(function)
         reach.codes.append(code.checksum)
-        reach.effects.extend(code.effects)
-        reach.files.extend(code.files)
+        reach.own.effects += code.effects
+        reach.own.files += code.files
+        self.freshness.check(code)
         return code
 
 
@@ -323,3 +420,6 @@ def _join(codes: list[bytes]) -> str:
     if len(codes) == 1:
         return codes[0].hex()
     return hashlib.sha256(b"".join(codes)).hexdigest()
+
+
+identify_open_files()

@@ -97,6 +97,7 @@ _TABLE: dict[str, str] = {
     **_names(INPUT, "builtins", "input breakpoint"),
     **_names(INPUT, "sys", "stdin"),
     "getpass.getpass": INPUT,
+    "dask.config.get": ENVIRONMENT,
     **_names(PROCESS_STATE, "builtins", "id hash"),
     **_names(
         PROCESS_STATE, "os", "getpid getppid getlogin uname times getloadavg getcwd getcwdb getuid"
@@ -216,6 +217,12 @@ _FORMATS_NOW = {
 _OPENERS = {"builtins.open", "io.open", "_io.open", "gzip.open", "bz2.open", "lzma.open"}
 _BY_ATTRIBUTE = {
     "write_text": WRITE,
+    "to_excel": WRITE,
+    "to_orc": WRITE,
+    "to_stata": WRITE,
+    "touch": WRITE,
+    "unlink": WRITE,
+    "mkdir": WRITE,
     "write_bytes": WRITE,
     "to_parquet": WRITE,
     "to_pickle": WRITE,

@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
 from seamless_dask_cache.errors import RefusedError
+from seamless_dask_cache.identity.objects import register_identity
 
 MAX_PATH_LENGTH = 4096
 MAX_STRINGS = 10_000
-MAX_FOLDER_ENTRIES = 100_000
+MAX_FOLDER_ENTRIES = 20_000
+REMOTE = frozenset(
+    {"http", "https", "ftp", "sftp", "ssh", "smb", "s3", "s3a", "gs", "gcs", "abfs", "abfss"}
+    | {"az", "adl", "wasb", "hdfs", "webhdfs", "memory"}
+)
 
 
 class FileStates:
@@ -37,7 +43,7 @@ class FileStates:
         found = {}
         for path in paths:
             if path not in self._states:
-                self._states[path] = file_state(path)
+                self._states[path] = file_state(path) if could_be_path(path) else None
             state = self._states[path]
             if state is not None:
                 found[path] = state
@@ -47,32 +53,43 @@ class FileStates:
 def file_state(path: str) -> str | None:
     """Return the state of a file or folder as text, or None where nothing exists.
 
+    Parameters
+    ----------
+    path : str
+        A path; ``~`` and ``file://`` are understood as pandas and fsspec do.
+
     Raises
     ------
     RefusedError
-        When a folder holds more than 100,000 entries.
+        When a folder holds more than 20,000 entries.
     """
+    path = os.path.expanduser(path.removeprefix("file://"))
     try:
         status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            return _folder_state(path)
     except (OSError, ValueError):
         return None
-    if os.path.isdir(path):
-        return _folder_state(path)
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
 def _folder_state(folder: str) -> str:
     digest = hashlib.sha256()
+    seen: set[str] = set()
     entries = 0
-    for root, folders, files in os.walk(folder):
+    for root, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         folders.sort()
-        for name in sorted(files):
-            entries += 1
-            path = os.path.join(root, name)
-            digest.update(f"{os.path.relpath(path, folder)}\0{_entry_state(path)}\0".encode())
-        entries += len(folders)
+        entries += len(folders) + len(files)
         if entries > MAX_FOLDER_ENTRIES:
             raise RefusedError(f"the folder {folder!r} holds too many files to look through")
+        digest.update(f"{os.path.relpath(root, folder)}\0{folders}\0".encode())
+        for name in sorted(files):
+            digest.update(f"{name}\0{_entry_state(os.path.join(root, name))}\0".encode())
     return digest.hexdigest()
 
 
@@ -82,6 +99,36 @@ def _entry_state(path: str) -> str:
     except OSError:
         return "gone"
     return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def refuse_remote(strings: Iterable[str]) -> None:
+    """Refuse a task that is given the address of something remote: its state is not known.
+
+    Raises
+    ------
+    RefusedError
+        Naming the first such address.
+    """
+    for text in strings:
+        scheme = text[:16].partition("://")
+        if scheme[1] and scheme[0].lower() in REMOTE:
+            raise RefusedError(f"the state of the remote file {text!r} is not known")
+
+
+def _open_file_identity(file: Any) -> Any:
+    protocol = file.fs.protocol
+    names = (protocol,) if isinstance(protocol, str) else tuple(protocol)
+    if "file" not in names and "local" not in names:
+        raise RefusedError(f"the state of the remote file {file.full_name!r} is not known")
+    how = (file.mode, file.compression, file.encoding, file.errors, file.newline)
+    return (file.path, file_state(file.path), *map(repr, how))
+
+
+def identify_open_files() -> None:
+    """Let fsspec's files that are not opened yet be identified by their state."""
+    from fsspec.core import OpenFile
+
+    register_identity(OpenFile, _open_file_identity)
 
 
 def path_candidates(value: Any) -> Iterator[str]:
@@ -108,4 +155,6 @@ def path_candidates(value: Any) -> Iterator[str]:
 
 def could_be_path(text: str) -> bool:
     """Tell whether a string is worth asking the file system about."""
-    return 0 < len(text) < MAX_PATH_LENGTH and "\n" not in text and "\0" not in text
+    if not 0 < len(text) < MAX_PATH_LENGTH or "\n" in text or "\0" in text:
+        return False
+    return any(map(str.isalnum, text[:64]))

@@ -9,6 +9,7 @@ from typing import Any
 from .bytecode import CodeFacts
 from .effects import (
     ENVIRONMENT,
+    PROCESS_STATE,
     RANDOM,
     Effect,
     attribute_effect,
@@ -26,7 +27,7 @@ from .installed import (
 )
 from .literals import text
 from .nodes import Node
-from .opcodes import CONST, CONTAINS, SUBSCRIPT
+from .opcodes import CONST, CONTAINS, REBINDING, SUBSCRIPT
 from .references import Argument, Call, Reference, call_after
 from .resolve import Found, NotImported, Scope, code_tree, is_missing
 
@@ -56,6 +57,7 @@ def analyse_function(encoder: Encoder, node: Node, function: FunctionType) -> No
     _encode_defaults(encoder, node, function)
     _encode_closure(encoder, node, function)
     _encode_attributes(encoder, node, function)
+    _judge_globals(encoder, tree)
     _References(encoder, node, function, tree).analyse()
 
 
@@ -78,6 +80,15 @@ def analyse_module(encoder: Encoder, node: Node, module: ModuleType) -> None:
         with located(name):
             part.append(text(name))
             encoder.encode(value, part)
+
+
+def _judge_globals(encoder: Encoder, tree: list[CodeFacts]) -> None:
+    # What assigns to a global gives something else, or does something else, the next time.
+    for facts in tree:
+        for step in facts.instructions:
+            if step.opcode in REBINDING:
+                name = facts.code.co_names[step.argument]
+                encoder.effect(PROCESS_STATE, f"an assignment to the global {name}")
 
 
 def _note_files(node: Node, tree: list[CodeFacts]) -> None:

@@ -6,7 +6,15 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from seamless_dask_cache.dask_internals import Alias, DataNode, Graph, Key, in_order
+from seamless_dask_cache.dask_internals import (
+    Alias,
+    DataNode,
+    Graph,
+    Key,
+    NestedContainer,
+    Task,
+    in_order,
+)
 from seamless_dask_cache.errors import RefusedError
 from seamless_dask_cache.identity.code import Identifier
 from seamless_dask_cache.identity.describer import Describer
@@ -86,7 +94,7 @@ def identify_graph(
     describer = Describer(identifier or Identifier(), allow_effects)
     result = GraphIdentity()
     known, refused = result.known, result.refused
-    never = never or {}
+    never = {**_exchanging(graph), **(never or {})}
 
     def upstream(key: Key) -> Identity:
         found = known.get(key)
@@ -114,6 +122,24 @@ def identify_graph(
             # Hashing runs code of users' classes; whatever it raises, the task is only not cached.
             refused[key] = Refusal(f"identifying it failed: {type(error).__name__}: {error}", key)
     return result
+
+
+def _exchanging(graph: Graph) -> dict[Key, str]:
+    """Return the inputs of nodes of special kinds, which do their work behind the graph's back.
+
+    A peer-to-peer shuffle sends its data to other workers as its transfer tasks run; a transfer
+    that is restored sends nothing.
+    """
+    found = {}
+    for node in graph.values():
+        if (
+            isinstance(node, Task)
+            and type(node) is not Task
+            and not isinstance(node, NestedContainer)
+        ):
+            for key in node.dependencies:
+                found[key] = f"it exchanges data behind the graph's back, for {type(node).__name__}"
+    return found
 
 
 class UpstreamRefusedError(RefusedError):

@@ -67,6 +67,12 @@ _NAMED = {
 }
 
 
+REBINDING = frozenset(
+    opcode.opmap[name] for name in ("STORE_GLOBAL", "DELETE_GLOBAL") if name in opcode.opmap
+)
+"""Opcodes that change a global name."""
+
+
 def _kinds() -> list[int]:
     kinds = [OTHER] * 512
     for name, kind in _NAMED.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -81,6 +82,15 @@ def refuse_shuffle(function: Any) -> None:
     name = getattr(function, "__name__", "")
     if module.startswith("distributed.shuffle") or name == "_shuffle_transfer":
         raise RefusedError("a peer-to-peer shuffle exchanges data behind the graph's back")
+
+
+def sees_keyword_order(function: Any) -> bool:
+    """Tell whether a callable can see in which order its keywords were given."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return True
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def hands_over_seeds(name: str) -> bool:

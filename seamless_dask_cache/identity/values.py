@@ -22,6 +22,8 @@ from .encoder import Encoder, Handler, names_a_file
 from .literals import bulk, framed, size, text
 from .nodes import Piece
 
+_NOTED = 1000  # strings of a long list that are looked at as paths
+
 
 def _sequence(tag: bytes, bulk_tag: bytes) -> Handler:
     def fill(encoder: Encoder, values: Any, out: list[Piece]) -> None:
@@ -41,9 +43,7 @@ def _sequence(tag: bytes, bulk_tag: bytes) -> Handler:
 
 
 def _note_files(encoder: Encoder, values: Any) -> None:
-    joined = "".join(values)
-    if "/" in joined or "." in joined or "\\" in joined:
-        encoder.site.files.extend(value for value in values if names_a_file(value))
+    encoder.site.files.extend(value for value in values[:_NOTED] if names_a_file(value))
 
 
 def _mapping(tag: bytes) -> Handler:
