@@ -129,7 +129,8 @@ class Engine:
         known = submission.identities.known
         if all(identity.expires is None for identity in known.values()):
             return
-        now, stale = time.time(), set()
+        now = time.time()
+        stale: set[Key] = set()
         for key in submission.order:
             identity = known.get(key)
             if identity is None or identity.expires is None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -36,13 +35,13 @@ from seamless_dask_cache.identity.files import (
 )
 from seamless_dask_cache.identity.freshness import Freshness
 from seamless_dask_cache.identity.policy import (
-    CallPolicy,
     call_policy,
     hands_over_seeds,
     refuse_shuffle,
     sees_keyword_order,
     writer_name,
 )
+from seamless_dask_cache.identity.reach import Asked, Reach, Scope
 from seamless_dask_cache.identity.recipe import (
     PLAIN,
     RECIPE_VERSION,
@@ -53,46 +52,6 @@ from seamless_dask_cache.identity.recipe import (
 
 Entry = Any
 Upstream = Callable[[Key], Identity]
-
-
-@dataclass
-class Scope:
-    """What one call reaches by itself, apart from the calls that make its inputs."""
-
-    effects: list[Effect] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-    strings: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Reach:
-    """What describing one task met on its way."""
-
-    codes: list[bytes] = field(default_factory=list)
-    effects: list[Effect] = field(default_factory=list)
-    own: Scope = field(default_factory=Scope)
-    calls: int = 0
-    lifted_calls: int = 0
-    expires: float | None = None
-
-    @property
-    def lifted(self) -> bool:
-        """Whether the user vouched for every call of the task."""
-        return 0 < self.lifted_calls == self.calls
-
-    def expire(self, seconds: float | None) -> None:
-        """Let the task expire with the first of what it is made of."""
-        if seconds is not None:
-            self.expires = seconds if self.expires is None else min(self.expires, seconds)
-
-
-class Asked(NamedTuple):
-    """What was asked of a function once."""
-
-    policy: CallPolicy | None
-    effect: Effect | None
-    ordered: bool
-    is_dask: bool
 
 
 class Describer:
