@@ -226,6 +226,10 @@ class DatabaseLink:
         except DatabaseError as error:
             self._forgets.difference_update(forgets)
             await self._refused(items, error)
+        except Exception:
+            self._forgets.difference_update(forgets)
+            self.dropped += len(items)
+            raise
         else:
             self._succeeded()
             self.on_stored(items)
