@@ -67,20 +67,33 @@ def test_a_restored_key_is_submitted_again(client, cache):
     assert cache.stats()["errors"] == 0
 
 
-def test_released_tasks_that_are_hits_are_restored(client, cache):
-    """A task that the scheduler knows and has let go of is restored, not computed again."""
+def test_a_computed_key_is_submitted_again(client, cache):
+    """A key that was computed, is held and is a hit by now keeps its task and its dependencies."""
     dsk = {"a": (increment, 1), "b": (double, "a")}
-    a = client.get(dsk, ["a"], sync=False)
-    client.gather(a)
-    cache.flush(30)
-    forget(client, *a)
-    # Now "a" is computed as an input of "b" and released after use, while "b" is held.
-    with_annotation = client.get({"b": (double, "a"), "a": (increment, 1)}, ["b"], sync=False)
-    client.gather(with_annotation)
-    before = cache.stats()["computed"]
-    a = client.get(dsk, ["a"], sync=False)
-    assert client.gather(a) == [2]
-    assert cache.stats()["computed"] == before
+    held = client.get(dsk, ["b"], sync=False)
+    assert client.gather(held) == [4]
+    assert cache.flush(30)
+    more = client.get({**dsk, "c": (increment, "b")}, ["b", "c"], sync=False)
+    assert client.gather(more) == [4, 5]
+
+
+def test_released_tasks_that_are_hits_are_restored(client, cache_dir):
+    """A task that the scheduler knows and has let go of is restored, not computed again."""
+    cache = sdc.enable(client, cache_dir=cache_dir, min_seconds=0, load_seconds=0)
+    dsk = {"a": (increment, 1), "b": (double, "a")}
+    held = client.get(dsk, ["b"], sync=False)
+    assert client.gather(held) == [4]
+    assert cache.flush(30)
+    state = client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.tasks["a"].state)
+    assert state == "released"
+    before = cache.stats()
+    released = client.get(dsk, ["a"], sync=False)
+    assert client.gather(released) == [2]
+    after = cache.stats()
+    assert after["computed"] == before["computed"] == 2
+    assert after["restored"] == before["restored"] + 1
+    # The task that was held all the time can still be made from it.
+    assert client.gather(client.get(dsk, ["a", "b"], sync=False)) == [2, 4]
 
 
 def test_a_key_used_for_two_things_keeps_its_first_meaning(client, cache):

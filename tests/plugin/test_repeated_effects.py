@@ -95,6 +95,30 @@ def test_a_function_that_returns_nothing_is_called_again(cache_dir, tmp_path):
     assert path.read_text() == "xx"
 
 
+def write_hidden(backwards, mode):
+    """Write a file whose name and whose writing no analysis of the code can see."""
+    with open(backwards[::-1], mode) as file:
+        file.write("x")
+
+
+def seven(after):
+    return 7
+
+
+def test_what_follows_an_effect_in_the_same_graph(cache_dir, tmp_path):
+    """The effect shows while the graph runs; the result behind it must not hide it next time."""
+    path = tmp_path / "log"
+
+    def program(client):
+        first = dask.delayed(write_hidden)(str(path)[::-1], "a")
+        return dask.delayed(seven)(dask.delayed(identity)([first])).compute()
+
+    (first, _), (second, after) = twice(program, cache_dir)
+    assert (first, second) == (7, 7)
+    assert path.read_text() == "xx"
+    assert after["hits"] == after["stored"] == 0
+
+
 def test_effect_behind_a_persisted_key_is_not_hidden(cache_dir, tmp_path):
     """What follows a task that returned None is refused also when it comes in a later graph."""
     path = tmp_path / "log"
