@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+import dask
 import numpy as np
 import pandas as pd
 import programs
@@ -81,3 +82,41 @@ def test_a_second_run_computes_nothing(runs, program):
     assert warm[program]["refused"] == 0
     assert warm[program]["hits"] == warm[program]["tasks"] > 0
     assert warm[program]["errors"] == 0
+
+
+def test_the_scheduler_finds_nothing_wrong_with_itself(tmp_path, caplog):
+    """With Dask's own checks of its state on, all programs run cold, warm and healing."""
+    from clusters import kill_server
+
+    with dask.config.set(
+        {"distributed.scheduler.validate": True, "distributed.worker.validate": True}
+    ):
+        off, _ = run_all(processes=False)
+        for _ in range(2):
+            results, _ = run_all(processes=False, cache_dir=tmp_path)
+            for program, value in results.items():
+                same(value, off[program])
+        with cluster_of() as client:
+            cache = sdc.enable(client, cache_dir=tmp_path)
+            client.run_on_scheduler(serve_what_is_gone, folder=tmp_path / "buffers")
+            for program in programs.PROGRAMS:
+                same(program(client), off[program])
+            assert cache.stats()["healed"] > 0
+            assert cache.stats()["errors"] == 0
+    kill_server(tmp_path)
+    assert "AssertionError" not in caplog.text
+    assert "run_spec" not in caplog.text
+
+
+def serve_what_is_gone(dask_scheduler, folder):
+    """Lose the buffers of all hits after every lookup."""
+    engine = dask_scheduler.plugins["seamless-dask-cache"].engine
+    servable = engine._servable
+
+    def losing(answers):
+        found = servable(answers)
+        for answer in found.values():
+            (folder / answer.result[:2] / answer.result).unlink(missing_ok=True)
+        return found
+
+    engine._servable = losing

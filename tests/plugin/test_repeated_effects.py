@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from clusters import cluster_of
+from dask._task_spec import Task
 
 import seamless_dask_cache as sdc
 
@@ -112,6 +113,21 @@ def test_what_follows_an_effect_in_the_same_graph(cache_dir, tmp_path):
     def program(client):
         first = dask.delayed(write_hidden)(str(path)[::-1], "a")
         return dask.delayed(seven)(dask.delayed(identity)([first])).compute()
+
+    (first, _), (second, after) = twice(program, cache_dir)
+    assert (first, second) == (7, 7)
+    assert path.read_text() == "xx"
+    assert after["hits"] == after["stored"] == 0
+
+
+def test_an_effect_inside_a_fused_task(cache_dir, tmp_path):
+    """A step of a fused task that returns nothing counts like a task of its own."""
+    path = tmp_path / "log"
+
+    def program(client):
+        first = Task("first", write_hidden, str(path)[::-1], "a")
+        second = Task("second", seven, first.ref())
+        return client.get({"second": Task.fuse(first, second)}, "second")
 
     (first, _), (second, after) = twice(program, cache_dir)
     assert (first, second) == (7, 7)
