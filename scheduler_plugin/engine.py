@@ -192,7 +192,7 @@ class Engine:
         task = self.scheduler.tasks.get(key)
         if task is None or task.run_spec is None:
             return None
-        return HeldTask(task.state, task.run_spec, frozenset(d.key for d in task.dependencies))
+        return HeldTask(task.run_spec, frozenset(d.key for d in task.dependencies))
 
     def rewritten(self, message: dict[str, Any], submission: Submission, plan: Plan) -> Any:
         """Return the message with the rewritten graph in place of the submitted one."""
@@ -204,8 +204,7 @@ class Engine:
         stats.graphs += 1
         stats.tasks += submission.count_tasks()
         stats.pruned += plan.pruned
-        served = [*plan.restored, *plan.late]
-        stats.hits += plan.pruned + sum(is_task(submission.graph[key]) for key in served)
+        stats.hits += plan.pruned + sum(is_task(submission.graph[key]) for key in plan.restored)
         for key in plan.computed:
             if key in identities.known:
                 stats.misses += 1

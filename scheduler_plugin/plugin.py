@@ -16,7 +16,6 @@ from seamless_dask_cache.dask_internals import (
     Key,
     add_worker_plugin,
     as_original,
-    as_restored,
     hand_over,
     hold,
     is_started,
@@ -92,7 +91,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         self.engine: Engine | None = None
         self.tainted: set[Key] = set()
         self._original: Any = None
-        self._current: tuple[Submission, Plan] | None = None
+        self._current: Submission | None = None
         self._warned = False
         self._holding: dict[Key, list[tuple[str, set[Key]]]] = {}
         self._holders = itertools.count()
@@ -222,7 +221,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         except Exception as error:
             self._survived("rewriting a graph", error)
             return message
-        self._current = submission, plan
+        self._current = submission
         return rewritten
 
     def _hold(self, submission: Submission, plan: Plan) -> None:
@@ -257,10 +256,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         """Learn the new keys; in the same tick in which the scheduler made them."""
         if self._current is None or self.engine is None:
             return
-        submission, plan = self._current
-        self.engine.learn(submission, tasks)
-        for key, restore in plan.late.items():
-            as_restored(scheduler, key, restore, kwargs["stimulus_id"])
+        self.engine.learn(self._current, tasks)
 
     def transition(self, key: Key, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
         """Follow tasks to their end: record what was stored, forget what is forgotten."""

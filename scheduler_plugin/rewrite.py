@@ -20,15 +20,12 @@ class HeldTask(NamedTuple):
 
     Attributes
     ----------
-    state : str
-        Its scheduler state.
     run_spec : GraphNode
         What the scheduler will run for it.
     dependencies : frozenset
         The keys it depends on there.
     """
 
-    state: str
     run_spec: Any
     dependencies: frozenset[Key]
 
@@ -43,8 +40,6 @@ class Plan:
         What is scheduled.
     restored : dict
         Key to the answer that its restore task serves.
-    late : dict
-        Key to restore task, for released tasks of the scheduler that turn out to be hits.
     computed : set
         Keys of the tasks that run.
     pruned : int
@@ -53,7 +48,6 @@ class Plan:
 
     graph: Graph = field(default_factory=dict)
     restored: dict[Key, LookupAnswer] = field(default_factory=dict)
-    late: dict[Key, Any] = field(default_factory=dict)
     computed: set[Key] = field(default_factory=set)
     pruned: int = 0
 
@@ -104,9 +98,9 @@ def rewrite(
         )
         mine = held(key)
         if mine is not None:
+            # Also a released task that is a hit: workers remember its dependencies, and one that
+            # was given a restore task without any would wait for the old ones for ever.
             plan.graph[key] = _held_node(node, mine)
-            if answer is not None and identity is not None and mine.state == "released":
-                plan.late[key] = restoring(key, identity, answer)
         elif answer is not None and identity is not None:
             plan.graph[key] = restoring(key, identity, answer)
             plan.restored[key] = answer

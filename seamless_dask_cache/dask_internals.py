@@ -334,27 +334,6 @@ def is_started(scheduler: Scheduler, key: Key) -> bool:
     return task is not None and task.state == "processing"
 
 
-def as_restored(scheduler: Scheduler, key: Key, restore: Any, stimulus_id: str) -> None:
-    """Make a released task of the scheduler restore its result instead of computing it.
-
-    Must be called in the tick in which the scheduler took the graph, before any transition. Tasks
-    that only this one needed are forgotten.
-    """
-    task = scheduler.tasks.get(key)
-    if task is None or task.state != "released" or task.waiting_on or task.waiters:
-        return
-    task.run_spec = restore
-    orphans = {}
-    for dependency in list(task.dependencies):
-        task.dependencies.discard(dependency)
-        dependency.dependents.discard(task)
-        if not dependency.dependents and not dependency.who_wants:
-            orphans[dependency.key] = "forgotten"
-    task.has_lost_dependencies = False
-    if orphans:
-        scheduler.transitions(orphans, stimulus_id)
-
-
 async def add_worker_plugin(scheduler: Scheduler, plugin: Any, name: str) -> None:
     """Install a plugin on all present and future workers."""
     from distributed.protocol.pickle import dumps
