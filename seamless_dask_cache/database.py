@@ -14,7 +14,8 @@ import weakref
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
-from .database_async import AsyncDatabaseClient, LookupAnswer, Record, StoreItem, StoreReport
+from .database_async import AsyncDatabaseClient, Record
+from .database_messages import LookupAnswer, StoreItem, StoreReport
 
 __all__ = ["AsyncDatabaseClient", "DatabaseClient", "LookupAnswer", "StoreItem", "StoreReport"]
 
@@ -190,14 +191,32 @@ class DatabaseClient:
         return self._run(self._client.lookup(transformations, inline))
 
     def store(
-        self, items: Iterable[StoreItem | Mapping[str, Any]], forget: Iterable[object] = ()
+        self,
+        items: Iterable[StoreItem | Mapping[str, Any]],
+        forget: Iterable[object] = (),
+        recipes: Iterable[Mapping[str, str]] = (),
+        notes: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> StoreReport:
         """Write many results back in one transaction, whole or not at all."""
-        return self._run(self._client.store(items, forget))
+        return self._run(self._client.store(items, forget, recipes, notes))
 
     def forget(self, transformations: Iterable[object]) -> int:
         """Remove transformations with all that describes them; give how many there were."""
         return self._run(self._client.forget(transformations))
+
+    def recipes(
+        self,
+        function: str | None = None,
+        *,
+        checksums: Iterable[object] | None = None,
+        limit: int = 50,
+    ) -> list[Record]:
+        """List recipes, the one that was last stored or seen first."""
+        return self._run(self._client.recipes(function, checksums=checksums, limit=limit))
+
+    def notes(self, checksums: Iterable[object]) -> dict[str, Record]:
+        """Give what is noted about some checksums: known checksum -> document."""
+        return self._run(self._client.notes(checksums))
 
     def entries(self, prefix: str | None = None, limit: int = 100, offset: int = 0) -> list[Record]:
         """List cache entries, newest first; only those whose key prefix starts with `prefix`."""

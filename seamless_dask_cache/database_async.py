@@ -1,7 +1,8 @@
-"""The asynchronous client of a Seamless database, and what requests and answers are made of.
+"""The asynchronous client of a Seamless database.
 
 Single requests work against any Seamless database and have the method names of seamless-remote;
-`lookup`, `store`, `forget`, `entries`, `summary` and the buffers need the server of this project.
+`lookup`, `store`, `forget`, `recipes`, `notes`, `entries`, `summary` and the buffers need the
+server of this project.
 
 An unknown key is a return value (None), never an error. What is raised:
 
@@ -16,13 +17,20 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from .database_messages import (
+    MAX_DOCUMENTS,
+    LookupAnswer,
+    StoreItem,
+    StoreReport,
+    base64_text,
+    lookup_answer,
+    store_request,
+)
 from .errors import (
     ConfigurationError,
     DatabaseConflictError,
@@ -38,80 +46,6 @@ Record = dict[str, Any]
 
 PASSING = frozenset({401, 502, 503, 504, 507})
 """Refusals that may be over soon: a server started anew (another token), or busy, or full."""
-
-
-@dataclass(frozen=True, slots=True)
-class LookupAnswer:
-    """What a database knows about one transformation.
-
-    Parameters
-    ----------
-    result : str
-        Result checksum.
-    content : bytes or None
-        Content of the result's buffer, when it is small and was asked for. Not verified here.
-    present : bool or None
-        Whether the server knows the buffer to be there; None when it cannot tell.
-    seconds : float or None
-        How long the computation took.
-    nbytes : int or None
-        Size of the result.
-    created : float or None
-        When it was stored, in seconds since 1970.
-    """
-
-    result: str
-    content: bytes | None = None
-    present: bool | None = None
-    seconds: float | None = None
-    nbytes: int | None = None
-    created: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StoreItem:
-    """One result to write back.
-
-    Parameters
-    ----------
-    transformation, result : str
-        Checksums.
-    record : dict, optional
-        Execution record, with ``schema_version``, ``tf_checksum`` and ``result_checksum``.
-    recipe : str, optional
-        Text whose checksum is the transformation.
-    content : bytes, optional
-        Content of the result's buffer, to be kept in the database; for small ones.
-    entry : dict, optional
-        ``function``, ``key_prefix``, ``seconds``, ``nbytes``, ``created``, ``format``.
-    """
-
-    transformation: str
-    result: str
-    record: Mapping[str, Any] | None = None
-    recipe: str | None = None
-    content: bytes | None = None
-    entry: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StoreReport:
-    """What became of a batch of write-backs.
-
-    Parameters
-    ----------
-    stored, existing : int
-        Items that were new, and items whose transformation had this result already.
-    diverged : tuple of str
-        Transformations that have another result already, which stays.
-    forgotten : int
-        Transformations that were removed.
-    """
-
-    stored: int
-    existing: int
-    diverged: tuple[str, ...]
-    forgotten: int
 
 
 class AsyncDatabaseClient:
@@ -134,6 +68,7 @@ class AsyncDatabaseClient:
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
+        self._keeps_files = False
 
     async def __aenter__(self) -> AsyncDatabaseClient:
         return self
@@ -249,10 +184,14 @@ class AsyncDatabaseClient:
         if not wanted:
             return {}
         body = await self._request("GET", type="batch", transformations=wanted, inline=inline)
-        return {key: _answer(found) for key, found in _decoded(body)["results"].items()}
+        return {key: lookup_answer(found) for key, found in _decoded(body)["results"].items()}
 
     async def store(
-        self, items: Iterable[StoreItem | Mapping[str, Any]], forget: Iterable[object] = ()
+        self,
+        items: Iterable[StoreItem | Mapping[str, Any]],
+        forget: Iterable[object] = (),
+        recipes: Iterable[Mapping[str, str]] = (),
+        notes: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> StoreReport:
         """Write many results back in one transaction, whole or not at all.
 
@@ -262,28 +201,91 @@ class AsyncDatabaseClient:
             A dict has the fields of `StoreItem`.
         forget : iterable of checksums
             Transformations to remove first.
+        recipes : iterable of dict
+            Recipes of transformations that may have no result: ``function`` (a name, or an empty
+            text) and ``content``.
+        notes : dict, optional
+            Checksum -> JSON object of at most `MAX_NOTE_BYTES`; the first note about a checksum
+            stays.
+
+        Raises
+        ------
+        DatabaseError
+            Also when an item has files and the server is too old to keep them.
         """
-        prepared = [_prepared(item) for item in items]
+        prepared = [store_request(item) for item in items]
+        if any(item["files"] for item in prepared):
+            await self._require_files()
         body = await self._request(
-            "PUT", type="batch", store=prepared, forget=list(map(str, forget))
+            "PUT",
+            type="batch",
+            store=prepared,
+            forget=list(map(str, forget)),
+            recipes=list(map(dict, recipes)),
+            notes={str(name): dict(document) for name, document in (notes or {}).items()},
         )
         report = _decoded(body)
         return StoreReport(**{**report, "diverged": tuple(report["diverged"])})
+
+    async def _require_files(self) -> None:
+        """Make sure that the server keeps files: one of version 0.1 would drop them silently."""
+        if self._keeps_files:
+            return
+        if await self._send("GET", "/", _encoded(type="notes", checksums=[]), unless=400) is None:
+            raise DatabaseError(f"database {self.url} is too old to keep what a task has read")
+        self._keeps_files = True
 
     async def forget(self, transformations: Iterable[object]) -> int:
         """Remove transformations with all that describes them; give how many there were."""
         return (await self.store((), forget=transformations)).forgotten
 
+    async def recipes(
+        self,
+        function: str | None = None,
+        *,
+        checksums: Iterable[object] | None = None,
+        limit: int = 50,
+    ) -> list[Record]:
+        """List recipes, the one that was last stored or seen first.
+
+        Parameters
+        ----------
+        function : str, optional
+            Only recipes of the function of this name.
+        checksums : iterable of checksums, optional
+            Only these transformations, however many; excludes `function`.
+        limit : int
+            How many at most, up to 1,000; does not count for `checksums`.
+
+        Returns
+        -------
+        list of dict
+            ``checksum``, ``function``, ``created`` (seconds since 1970), ``recipe`` (its text) and
+            ``result`` (a checksum, or None for a transformation that has none).
+        """
+        if checksums is None:
+            return list(await self._get(type="recipes", function=function, limit=limit))
+        found: list[Record] = []
+        for part in _parts(checksums):
+            found += await self._get(type="recipes", function=function, checksums=part)
+        return sorted(found, key=lambda recipe: recipe["created"], reverse=True)
+
+    async def notes(self, checksums: Iterable[object]) -> dict[str, Record]:
+        """Give what is noted about some checksums, however many: known checksum -> document."""
+        found: dict[str, Record] = {}
+        for part in _parts(checksums):
+            found |= await self._get(type="notes", checksums=part)
+        return found
+
     async def entries(
         self, prefix: str | None = None, limit: int = 100, offset: int = 0
     ) -> list[Record]:
         """List cache entries, newest first; only those whose key prefix starts with `prefix`."""
-        body = await self._request("GET", type="entries", prefix=prefix, limit=limit, offset=offset)
-        return list(_decoded(body))
+        return list(await self._get(type="entries", prefix=prefix, limit=limit, offset=offset))
 
     async def summary(self) -> dict[str, float]:
         """Give counts and bytes of what the database holds."""
-        return dict(_decoded(await self._request("GET", type="summary")))
+        return dict(await self._get(type="summary"))
 
     async def get_buffer(self, checksum: object) -> bytes | None:
         """Give the content of a small buffer that the database holds. Not verified here."""
@@ -292,21 +294,27 @@ class AsyncDatabaseClient:
 
     async def put_buffer(self, checksum: object, content: bytes) -> None:
         """Keep a small buffer in the database, which verifies its checksum."""
-        await self._request("PUT", type="buffer", checksum=str(checksum), value=_base64(content))
+        await self._request(
+            "PUT", type="buffer", checksum=str(checksum), value=base64_text(content)
+        )
 
     async def _find_json(self, **fields: object) -> Any:
         body = await self._find(**fields)
         return None if body is None else _decoded(body)
 
     async def _find(self, **fields: object) -> bytes | None:
-        return await self._send("GET", "/", orjson.dumps(fields), none_if_unknown=True)
+        return await self._send("GET", "/", _encoded(**fields), unless=404)
+
+    async def _get(self, **fields: object) -> Any:
+        return _decoded(await self._request("GET", **fields))
 
     async def _request(self, method: str, **fields: object) -> bytes:
-        return await self._send(method, "/", orjson.dumps(fields)) or b""
+        return await self._send(method, "/", _encoded(**fields)) or b""
 
     async def _send(
-        self, method: str, path: str, body: bytes, none_if_unknown: bool = False
+        self, method: str, path: str, body: bytes, unless: int | None = None
     ) -> bytes | None:
+        """Give the content of the answer; None for the one status that is an answer too."""
         import aiohttp
 
         try:
@@ -317,7 +325,7 @@ class AsyncDatabaseClient:
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             reason = str(error) or f"no answer within {self._timeout:g} s"
             raise DatabaseUnavailableError(f"database {self.url}: {reason}") from error
-        if status == 404 and none_if_unknown:
+        if status == unless:
             return None
         if status >= 400:
             raise _refusal(self.url, status, content.decode(errors="replace"))
@@ -340,33 +348,16 @@ def _refusal(url: str, status: int, text: str) -> DatabaseError:
     return kind(f"database {url} answered {status}: {text.removeprefix('ERROR: ')}")
 
 
-def _answer(found: dict[str, Any]) -> LookupAnswer:
-    content = found["content"]
-    return LookupAnswer(
-        found["result"],
-        None if content is None else binascii.a2b_base64(content),
-        found["present"],
-        found["seconds"],
-        found["nbytes"],
-        found["created"],
-    )
+def _parts(checksums: Iterable[object]) -> Iterator[list[str]]:
+    wanted = list(dict.fromkeys(map(str, checksums)))
+    return (wanted[start : start + MAX_DOCUMENTS] for start in range(0, len(wanted), MAX_DOCUMENTS))
 
 
-def _prepared(item: StoreItem | Mapping[str, Any]) -> Record:
-    if not isinstance(item, StoreItem):
-        item = StoreItem(**item)
-    return {
-        "transformation": str(item.transformation),
-        "result": str(item.result),
-        "record": item.record,
-        "recipe": item.recipe,
-        "content": None if item.content is None else _base64(item.content),
-        "entry": item.entry,
-    }
-
-
-def _base64(content: bytes) -> str:
-    return binascii.b2a_base64(content, newline=False).decode()
+def _encoded(**fields: object) -> bytes:
+    try:
+        return orjson.dumps(fields)
+    except TypeError as error:  # such as a file name that is not UTF-8
+        raise DatabaseError(f"this cannot be written as JSON: {error}") from error
 
 
 def _decoded(content: bytes) -> Any:

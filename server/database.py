@@ -11,18 +11,23 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Hashable
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from .failures import ReadOnlyError, StartupError
-from .lanes import Gathering, Lane, Read, Reader, Write, commit_together, read_together
+from .lanes import Gathering, Lane, Outcome, Read, Reader, Write, commit_together, read_together
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 1
-"""Written to ``PRAGMA user_version``, which the published server leaves at 0."""
+SCHEMA_VERSION = 2
+"""Written to ``PRAGMA user_version``, which the published server leaves at 0.
+
+1 was version 0.1, which knows no ``files_read``: it would serve results whatever became of the
+files that they depend on, so it must not open files of this version.
+"""
 
 LONG_READERS = max(2, min(4, os.cpu_count() or 1))
 
@@ -54,7 +59,9 @@ class Database:
             self._writer = _lane(path, "writer", _connect_writer)
             self._writes = Gathering(self._writer, commit_together)
         reader = _lane(path, "reader", _connect_reader)
-        self._reads: Gathering[Read] = Gathering(reader, read_together)
+        # A writer has made every table; only without one may a reader have stand-ins to give up.
+        self._prepare = _as_it_is if writable else _on_real_tables
+        self._reads: Gathering[Read] = Gathering(reader, self._read_together)
         long_lanes = [_lane(path, "long-reader", _connect_reader) for _ in range(LONG_READERS)]
         self._next_lane = itertools.cycle(long_lanes)
         self._readers = [reader, *long_lanes]
@@ -65,7 +72,10 @@ class Database:
 
     async def read_long(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do a read that may take long, on a connection where no single read waits behind it."""
-        return await next(self._next_lane).run(work)
+        return await next(self._next_lane).run(partial(self._prepare, work))
+
+    def _read_together(self, connection: sqlite3.Connection, reads: list[Read]) -> list[Outcome]:
+        return self._prepare(partial(read_together, reads=reads), connection)
 
     async def write(self, write: Write) -> Any:
         """Do one write, together with what others write in this moment; on disk on return.
@@ -170,6 +180,35 @@ def _drop_empty_legacy_metadata(connection: sqlite3.Connection) -> None:
             "the table meta_data has an old layout and holds records that cannot be upgraded"
         )
     connection.execute('DROP TABLE "meta_data"')
+
+
+def _as_it_is(work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
+    return work(connection)
+
+
+def _on_real_tables(work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
+    """Do a read; stand-ins give way first where a writer has made the real table meanwhile.
+
+    Who went on reading an empty ``files_read`` would serve results of files that have changed.
+    """
+    if connection.execute("SELECT 1 FROM temp.sqlite_master LIMIT 1").fetchone() is None:
+        return work(connection)
+    connection.execute("BEGIN")  # the look at the schema and the read see the same moment
+    try:
+        _drop_stand_ins_of_real_tables(connection)
+        return work(connection)
+    finally:
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+
+
+def _drop_stand_ins_of_real_tables(connection: sqlite3.Connection) -> None:
+    found = connection.execute(
+        "SELECT name FROM temp.sqlite_master WHERE type = 'table'"
+        " AND name IN (SELECT name FROM main.sqlite_master WHERE type = 'table')"
+    ).fetchall()
+    for (name,) in found:
+        connection.execute(f'DROP TABLE temp."{name}"')
 
 
 def _stand_in_for_missing_tables(connection: sqlite3.Connection) -> None:

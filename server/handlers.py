@@ -12,11 +12,12 @@ import binascii
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from sqlite3 import Connection
 from typing import NamedTuple
 
 import orjson
 
-from . import batch, cache_tables, tables
+from . import batch, batch_tables, cache_tables, recipe_tables, tables, writing
 from .database import Database
 from .protocol import PROTOCOL, Fields, encode, execution_record
 
@@ -25,6 +26,9 @@ Answer = str | bytes | None
 BUCKET_KINDS = frozenset(("node", "environment", "node_env", "queue", "queue_node"))
 
 MAX_ENTRIES = 100_000
+
+MAX_DOCUMENTS = 1_000
+"""Recipes or notes in one answer."""
 
 
 class Context(NamedTuple):
@@ -281,11 +285,36 @@ async def get_batch(context: Context, fields: Fields) -> Answer:
 @_handles("PUT", "batch")
 async def put_batch(context: Context, fields: Fields) -> Answer:
     """Write many results back, or forget them, in one transaction."""
-    items, forget = await asyncio.to_thread(batch.parse_items, fields)
-    report = await context.database.write(
-        partial(cache_tables.store_batch, items=items, forget=forget)
-    )
+    parsed = await asyncio.to_thread(writing.parse_batch, fields)
+    report = await context.database.write(partial(batch_tables.store_batch, batch=parsed))
     return _json(report._asdict())
+
+
+@_handles("GET", "recipes")
+async def get_recipes(context: Context, fields: Fields) -> Answer:
+    """List the recipes of a function, or those with some checksums, newest first."""
+    return _json(await context.database.read_long(_recipes_asked_for(fields)))
+
+
+def _recipes_asked_for(fields: Fields) -> Callable[[Connection], object]:
+    if fields.has("checksums"):
+        if fields.has("function"):
+            raise fields.refuse("either function or checksums, not both")
+        wanted = fields.checksums("checksums", most=MAX_DOCUMENTS)
+        return partial(recipe_tables.recipes_named, checksums=wanted)
+    return partial(
+        recipe_tables.recipes_of,
+        function=fields.text_or_none("function"),
+        limit=fields.count("limit", 50, MAX_DOCUMENTS) or 0,
+    )
+
+
+@_handles("GET", "notes")
+async def get_notes(context: Context, fields: Fields) -> Answer:
+    """Give what is noted about some checksums."""
+    wanted = fields.checksums("checksums", most=MAX_DOCUMENTS)
+    found = await context.database.read_long(partial(recipe_tables.notes, checksums=wanted))
+    return _json({name: orjson.Fragment(document) for name, document in found.items()})
 
 
 @_handles("GET", "buffer")
@@ -299,7 +328,7 @@ async def get_buffer(context: Context, fields: Fields) -> Answer:
 async def put_buffer(context: Context, fields: Fields) -> Answer:
     """Keep a small buffer, which must have the checksum that names it."""
     checksum = fields.checksum()
-    content = await asyncio.to_thread(batch.parse_content, fields, "value", checksum)
+    content = await asyncio.to_thread(writing.parse_content, fields, "value", checksum)
     await context.database.write(partial(cache_tables.put_buffers, buffers=[(checksum, content)]))
     return "OK"
 

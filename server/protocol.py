@@ -55,10 +55,12 @@ def checksum(value: object, what: str) -> str:
     return value.lower()
 
 
-def checksums(value: object, what: str) -> list[str]:
-    """Check a list of checksums."""
+def checksums(value: object, what: str, most: int | None = None) -> list[str]:
+    """Check a list of checksums, of limited length."""
     if not isinstance(value, list):
         raise MalformedError(f"{what} must be a list of checksums")
+    if most is not None and len(value) > most:
+        raise MalformedError(f"{what} has more than {most} checksums")
     # One pass at C speed for what is right: a batch may bring a million of them.
     if _all_lower(value):
         return value
@@ -105,9 +107,9 @@ class Fields:
         """Give a checksum in lower case."""
         return checksum(self._values.get(name), f"Malformed {self.what}: {name}")
 
-    def checksums(self, name: str) -> list[str]:
-        """Give a list of checksums; an empty one when the field is missing."""
-        return checksums(self._values.get(name, []), f"Malformed {self.what}: {name}")
+    def checksums(self, name: str, *, most: int | None = None) -> list[str]:
+        """Give a list of checksums, of limited length; an empty one when the field is missing."""
+        return checksums(self._values.get(name, []), f"Malformed {self.what}: {name}", most)
 
     def text(self, name: str, *, longest: int | None = None, empty: bool = True) -> str:
         """Give a text, of limited length in characters."""
@@ -166,6 +168,13 @@ class Fields:
         if not isinstance(value, dict):
             raise self.refuse(f"{name} must be a JSON object")
         return value
+
+    def document(self, name: str, most: int) -> str:
+        """Give a JSON object as JSON text of at most so many bytes."""
+        text = encode(self.mapping(name), f"Malformed {self.what}: {name}")
+        if len(text.encode()) > most:
+            raise self.refuse(f"{name} has more than {most} bytes as JSON")
+        return text
 
     def path(self) -> str:
         """Give the path of an expression as the published server writes it into its key."""

@@ -92,6 +92,28 @@ CREATE TABLE IF NOT EXISTS "cache_entry" (
     "format" TEXT
 ) WITHOUT ROWID;
 
+-- Which files a computation was seen to read, and their states: a result counts only while they are so.
+-- They stay a condition when another program overwrites the result: at worst it is computed again.
+CREATE TABLE IF NOT EXISTS "files_read" (
+    "checksum" CHAR(64) NOT NULL PRIMARY KEY,
+    "result" CHAR(64) NOT NULL,
+    "files" TEXT NOT NULL
+);
+
+-- Recipes by function; their texts are in "buffer", "created" is when they were last stored or seen.
+CREATE TABLE IF NOT EXISTS "recipe" (
+    "checksum" CHAR(64) NOT NULL PRIMARY KEY,
+    "function" TEXT NOT NULL,
+    "created" REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS "recipe_function" ON "recipe" ("function", "created");
+
+-- What is known about the thing that a checksum names, such as the source of a function; a JSON object.
+CREATE TABLE IF NOT EXISTS "note" (
+    "checksum" CHAR(64) NOT NULL PRIMARY KEY,
+    "document" TEXT NOT NULL
+);
+
 -- A second, different result of a transformation; the first one stays in force.
 CREATE TABLE IF NOT EXISTS "divergence" (
     "id" INTEGER NOT NULL PRIMARY KEY,

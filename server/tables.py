@@ -282,6 +282,7 @@ def remove_transformations(connection: sqlite3.Connection, pairs: Sequence[Row])
     _remove_reverse(connection, pairs)
     connection.executemany("DELETE FROM meta_data WHERE checksum = ?", checksums)
     connection.executemany("DELETE FROM cache_entry WHERE checksum = ?", checksums)
+    connection.executemany("DELETE FROM files_read WHERE checksum = ?", checksums)
 
 
 def put_bucket_probe(connection: sqlite3.Connection, row: tuple[str, str, str, str, str]) -> None:

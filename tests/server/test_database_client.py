@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import multiprocessing
 import socket
 import subprocess
@@ -212,3 +213,111 @@ def test_importing_the_client_does_not_import_aiohttp():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+FILES = {"/data/a.csv": "10-1"}
+
+
+def test_files_go_with_a_result(client):
+    """They come back with the lookup, and None where there are none."""
+
+    class Path(str):
+        """What identity has in the place of a path."""
+
+    client.store([StoreItem(TF, RESULT, files={Path("/data/a.csv"): "10-1"})])
+    client.store([{"transformation": RESULT, "result": TF}])
+    found = client.lookup([TF, RESULT])
+    assert (found[TF].files, found[RESULT].files) == (FILES, None)
+
+
+def test_recipes_and_notes(client):
+    """Those of stored items and those without a result; however many are asked for."""
+    client.store([ITEM], recipes=[{"function": "f", "content": "more"}], notes={TF: {"a": 1}})
+    assert [recipe["recipe"] for recipe in client.recipes("f")] == ["more"]
+    assert client.recipes("f", limit=0) == []
+    many = [hex_of(f"{n}") for n in range(2_500)]
+    found = {r["checksum"]: r["result"] for r in client.recipes(checksums=[TF, *many, TF])}
+    assert found == {TF: RESULT}
+    assert len(client.recipes()) == 2
+    assert client.notes([*many, TF]) == {TF: {"a": 1}}
+    assert client.recipes(checksums=[]) == [] and client.notes([]) == {}
+    with pytest.raises(DatabaseError, match="not both"):
+        client.recipes("f", checksums=[TF])
+
+
+def test_recipes_asked_for_in_parts_are_in_order_all_the_same(client):
+    """The newest first, wherever it stood in the question."""
+    for name in ("old", "new"):
+        client.store((), recipes=[{"function": "f", "content": name}])
+    wanted = [hex_of("old"), *(hex_of(f"{n}") for n in range(1_000)), hex_of("new")]
+    assert [recipe["recipe"] for recipe in client.recipes(checksums=wanted)] == ["new", "old"]
+
+
+async def test_the_asynchronous_client_has_recipes_and_notes_too(server):
+    """Awaited."""
+    async with AsyncDatabaseClient(server.url) as client:
+        recipes = [{"function": "f", "content": "x"}]
+        await client.store((), recipes=recipes, notes={TF: {"a": 1}})
+        assert [recipe["recipe"] for recipe in await client.recipes("f")] == ["x"]
+        assert await client.notes([TF]) == {TF: {"a": 1}}
+
+
+def test_what_json_cannot_hold_is_a_refusal(client):
+    """Such as a file name that is not UTF-8: of that item only, when it is sent by itself."""
+    with pytest.raises(DatabaseError, match="JSON") as caught:
+        client.store([StoreItem(TF, RESULT, files={"/data/\udce9": "10-1"})])
+    assert not isinstance(caught.value, DatabaseUnavailableError)
+    assert client.lookup([TF]) == {}
+
+
+class _ServerOfVersion01(http.server.BaseHTTPRequestHandler):
+    """Knows batches but neither files nor notes."""
+
+    def do_GET(self):
+        self._answer(400, b"ERROR: Malformed request: unknown type")
+
+    def do_PUT(self):
+        self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self._answer(200, b'{"stored":1,"existing":0,"diverged":[],"forgotten":0}')
+
+    def _answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def old_server():
+    """A server of version 0.1, with the bodies of its PUT requests."""
+    with http.server.HTTPServer(("127.0.0.1", 0), _ServerOfVersion01) as old:
+        old.bodies = []
+        thread = threading.Thread(target=old.serve_forever)
+        thread.start()
+        yield old
+        old.shutdown()
+        thread.join()
+
+
+def test_no_result_that_depends_on_files_goes_to_a_server_that_would_drop_them(old_server):
+    """An embedded server of version 0.1 may still run after an upgrade."""
+    with DatabaseClient(f"http://127.0.0.1:{old_server.server_port}") as client:
+        with pytest.raises(DatabaseError, match="too old"):
+            client.store([StoreItem(TF, RESULT, files=FILES)])
+        assert old_server.bodies == []
+        client.store([StoreItem(TF, RESULT)])
+        assert len(old_server.bodies) == 1
+
+
+def test_clients_and_server_agree_on_limits():
+    """The server imports nothing of the clients."""
+    from seamless_dask_cache.server import handlers, writing
+
+    from seamless_dask_cache import database_messages
+
+    assert database_messages.MAX_FILES_BYTES == writing.MAX_FILES_BYTES
+    assert database_messages.MAX_NOTE_BYTES == writing.MAX_NOTE_BYTES
+    assert database_messages.MAX_DOCUMENTS == handlers.MAX_DOCUMENTS

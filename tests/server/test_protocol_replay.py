@@ -98,7 +98,9 @@ def test_our_tables_are_those_of_the_published_server(server):
     server.stop()
     ours = _shape(server.file)
     assert {table: ours[table] for table in published} == published
-    assert set(ours) - set(published) == {"buffer", "cache_entry", "divergence"}
+    assert set(ours) - set(published) == {
+        *("buffer", "cache_entry", "divergence", "files_read", "recipe", "note")
+    }
 
 
 def test_a_transformation_can_be_asked_in_upper_case(server):

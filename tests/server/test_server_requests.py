@@ -16,6 +16,7 @@ FIELDS = (
     *("checksum", "value", "result", "path", "celltype", "target_celltype", "subcelltype"),
     *("bucket_kind", "label", "bucket_checksum", "captured_at", "freshness_tokens"),
     *("store", "forget", "transformations", "inline", "prefix", "limit", "offset"),
+    *("recipes", "notes", "checksums", "function", "content", "files"),
 )
 
 _scalars = (
