@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         StoreError,
     )
     from seamless_dask_cache.identity import (
+        File,
         code_checksum,
         register_identity,
         value_checksum,
@@ -62,6 +63,7 @@ _HOMES = {
     "DatabaseConflictError": "errors",
     "DatabaseError": "errors",
     "DatabaseUnavailableError": "errors",
+    "File": "identity",
     "RefusedError": "errors",
     "SeamlessDaskCacheError": "errors",
     "StoreError": "errors",
@@ -89,6 +91,7 @@ __all__ = [
     "DatabaseConflictError",
     "DatabaseError",
     "DatabaseUnavailableError",
+    "File",
     "RefusedError",
     "SeamlessDaskCacheError",
     "StoreError",

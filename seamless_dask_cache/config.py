@@ -55,6 +55,19 @@ class Settings:
     token: str | None = None
     policy: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def versions(self) -> str:
+        """How far versions of installed distributions count.
+
+        Raises
+        ------
+        ConfigurationError
+            When the setting makes no sense.
+        """
+        from seamless_dask_cache.identity.distributions import check_policy
+
+        return check_policy(self.policy.get("versions", "exact"))
+
     @classmethod
     def from_arguments(
         cls,

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from dask import _task_spec
 from dask._task_spec import (
     Alias,
     DataNode,
@@ -44,6 +45,7 @@ __all__ = [
     "Task",
     "TaskRef",
     "Tuple",
+    "container_made_by",
     "convert_legacy_graph",
     "culled",
     "current_worker",
@@ -60,6 +62,9 @@ Key: TypeAlias = Any
 Graph: TypeAlias = dict[Key, Any]
 
 PREPARED_FAMILY = "seamless-dask-cache-prepared"
+
+# Without it, what Dask makes of containers would only be described in more words.
+_IDENTITY_CAST = getattr(_task_spec, "_identity_cast", None)
 
 
 class FusedGraph(NamedTuple):
@@ -88,33 +93,66 @@ def fused_graph(task: Any) -> FusedGraph | None:
     return FusedGraph(inner, output, dict(zip(names, values, strict=True)))
 
 
-def in_order(graph: Mapping[Key, Any]) -> Iterator[Key]:
+_BY_CONSTRUCTOR = {kind.constructor: kind.klass for kind in (Dict, List, Set, Tuple)}
+
+
+def container_made_by(node: Any) -> type | None:
+    """Return ``list``, ``tuple``, ``set`` or ``dict`` for a node that makes one of its arguments.
+
+    Nodes of that kind become tasks that call a private function when Dask rewrites a graph. A dict
+    is made of keys and values in turn.
+    """
+    if isinstance(node, NestedContainer):
+        return _BY_CONSTRUCTOR.get(node.constructor)
+    kwargs = node.kwargs if type(node) is Task else None
+    if not kwargs or len(kwargs) != 1:
+        return None
+    if _IDENTITY_CAST is not None and node.func is _IDENTITY_CAST:
+        kind = kwargs.get("typ")
+        return kind if kind in (list, tuple, set) else None
+    if node.func is NestedContainer.to_container:
+        return _BY_CONSTRUCTOR.get(kwargs.get("constructor"))
+    return None
+
+
+def in_order(graph: Mapping[Key, Any], given: Iterable[Key] = ()) -> Iterator[Key]:
     """Yield the keys of a graph, dependencies first.
+
+    Parameters
+    ----------
+    graph : mapping
+        Key to graph node.
+    given : iterable
+        Keys that nodes depend on and that are not to be yielded.
 
     Raises
     ------
     ValueError
         When the graph has a cycle.
     """
-    done: set[Key] = set()
+    done: set[Key] = set(given)
     open_keys: set[Key] = set()
-    for root in graph:
+    for root, node in graph.items():
+        if root in done:
+            continue
+        if node.dependencies <= done:
+            done.add(root)
+            yield root
+            continue
         stack = [root]
         while stack:
             key = stack[-1]
-            if key in done:
-                stack.pop()
-                continue
-            pending = [d for d in graph[key].dependencies if d not in done and d in graph]
+            pending = [d for d in graph[key].dependencies - done if d in graph]
             if not pending:
-                done.add(key)
                 stack.pop()
-                yield key
-                continue
-            if key in open_keys:
+                if key not in done:
+                    done.add(key)
+                    yield key
+            elif key in open_keys:
                 raise ValueError(f"the graph has a cycle through the key {key!r}")
-            open_keys.add(key)
-            stack.extend(pending)
+            else:
+                open_keys.add(key)
+                stack.extend(pending)
 
 
 def materialize(expression: Any, keys: set[Key]) -> tuple[Graph, dict[str, dict[Key, Any]]]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from seamless_dask_cache.celltypes import CELLTYPES
 from seamless_dask_cache.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from seamless_dask_cache.identity.content import File
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
+Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
@@ -31,6 +36,8 @@ class CachedFunction(Generic[P, R]):
         Parameters that enter it as the buffer of a cell type.
     expires : float, optional
         Seconds after which a stored result counts no more.
+    files : tuple of str or File
+        Paths and patterns whose content enters the identity of every call.
 
     Notes
     -----
@@ -45,6 +52,7 @@ class CachedFunction(Generic[P, R]):
         ignore: tuple[str, ...] = (),
         celltypes: Mapping[str, str] | None = None,
         expires: float | None = None,
+        files: tuple[str | File, ...] = (),
     ):
         functools.update_wrapper(self, function)
         self.__qualname__: str = getattr(function, "__qualname__", repr(function))
@@ -53,6 +61,7 @@ class CachedFunction(Generic[P, R]):
         self.ignore = ignore
         self.celltypes = dict(celltypes or {})
         self.expires = expires
+        self.files = files
         self.signature = inspect.signature(function)
         _check_names(self.signature, (*ignore, *self.celltypes))
 
@@ -60,7 +69,8 @@ class CachedFunction(Generic[P, R]):
         # As a function: by name where it can be imported, else by value.
         if self.__module__ != "__main__" and _is_importable(self):
             return self.__qualname__
-        return _rebuild, (self.function, self.version, self.ignore, self.celltypes, self.expires)
+        options = (self.version, self.ignore, self.celltypes, self.expires, self.files)
+        return _rebuild, (self.function, *options)
 
     def __repr__(self) -> str:
         return f"<cached {self.__qualname__}>"
@@ -107,7 +117,9 @@ class CachedFunction(Generic[P, R]):
         """Tell the identity of graphs how a call is identified."""
         from seamless_dask_cache.identity.policy import CallPolicy
 
-        return CallPolicy(self.function, self.version, self.normalize, self.expires)
+        return CallPolicy(
+            self.function, self.version, self.normalize, self.expires, files=self.files
+        )
 
     def normalize(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         """Bring a call into the one form in which it is identified.
@@ -118,9 +130,13 @@ class CachedFunction(Generic[P, R]):
         bound.apply_defaults()
         named: dict[str, Any] = {}
         for name, value in bound.arguments.items():
-            if name not in self.ignore:
+            if name not in self.ignore and not self._is_sentinel(name, value):
                 named.update(self._named(name, value))
         return (), named
+
+    def _is_sentinel(self, name: str, value: Any) -> bool:
+        # Such a default means that the argument was left out, and has no other identity.
+        return type(value) is object and value is self.signature.parameters[name].default
 
     def _named(self, name: str, value: Any) -> dict[str, Any]:
         kind = self.signature.parameters[name].kind
@@ -168,6 +184,7 @@ def cached(
     ignore: Iterable[str] = (),
     celltypes: Mapping[str, str] | None = None,
     expires: str | float | None = None,
+    files: Paths = (),
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
 
 
@@ -179,6 +196,7 @@ def cached(
     ignore: Iterable[str] = (),
     celltypes: Mapping[str, str] | None = None,
     expires: str | float | None = None,
+    files: Paths = (),
 ) -> CachedFunction[P, R] | Callable[[Callable[P, R]], CachedFunction[P, R]]:
     """Give a function a persistent memory.
 
@@ -194,6 +212,9 @@ def cached(
         Parameter name to cell type: the parameter is identified by its buffer of that cell type.
     expires : str or float, optional
         Age, in seconds or as in ``"7d"``, after which a stored result counts no more.
+    files : path or iterable of paths, optional
+        Files and folders that the function reads, and patterns such as ``"data/*.csv"``. Their
+        content enters the identity of every call, as it is when the call is identified.
 
     Returns
     -------
@@ -204,7 +225,8 @@ def cached(
     Raises
     ------
     ConfigurationError
-        For a parameter that the function does not have, an unknown cell type, or a negative age.
+        For a parameter that the function does not have, an unknown cell type, a negative age, or
+        something among `files` that is no path.
 
     Examples
     --------
@@ -221,12 +243,13 @@ def cached(
             ignore=ignore,
             celltypes=celltypes,
             expires=expires,
+            files=files,
         )
     if not callable(function):
         raise ConfigurationError(f"cached decorates a function, not {function!r}")
     _check_celltypes(celltypes or {})
     names = (ignore,) if isinstance(ignore, str) else tuple(ignore)
-    return CachedFunction(function, version, names, celltypes, _age(expires))
+    return CachedFunction(function, version, names, celltypes, _age(expires), _checked(files))
 
 
 def _rebuild(function: Any, *options: Any) -> CachedFunction[Any, Any]:
@@ -256,6 +279,14 @@ def _check_celltypes(celltypes: Mapping[str, str]) -> None:
             raise ConfigurationError(
                 f"{celltype!r} (for {name!r}) is no cell type; expected one of {known}"
             )
+
+
+def _checked(files: Paths) -> tuple[str | File, ...]:
+    if not files and not isinstance(files, str):
+        return ()
+    from seamless_dask_cache.identity.content import checked_files
+
+    return checked_files(files)
 
 
 def _age(expires: str | float | None) -> float | None:

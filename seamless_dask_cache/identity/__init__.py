@@ -5,6 +5,7 @@ certain identity is refused, never guessed.
 """
 
 from .code import CodeIdentity, Identifier, ValueIdentity, code_checksum, value_checksum
+from .content import File
 from .effects import KINDS as EFFECT_KINDS
 from .effects import Effect
 from .objects import register_identity
@@ -13,6 +14,7 @@ __all__ = [
     "EFFECT_KINDS",
     "CodeIdentity",
     "Effect",
+    "File",
     "Identifier",
     "ValueIdentity",
     "code_checksum",

@@ -7,30 +7,43 @@ contiguous in no order are copied, block by block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
 
 from .effects import RANDOM
-from .encoder import Encoder, Handler, located
+from .encoder import Encoder, Handler, located, names_a_file
 from .literals import size, text
 from .nodes import Piece
+from .reduction import dotted, encode_attributes
 
 _BLOCK = 1 << 22
+_NOTED = 1000  # strings of an array that are looked at as paths
 _SPARSE_PARTS = (
     "format",
     "shape",
+    "dtype",
     "data",
     "indices",
     "indptr",
     "coords",
-    "row",
-    "col",
     "offsets",
     "rows",
 )
+_SPARSE_STATE = {
+    *("_shape", "maxprint", "data", "indices", "indptr", "coords", "row", "col", "offsets", "rows"),
+    *("_dict", "dtype", "_has_sorted_indices", "_has_canonical_format", "has_canonical_format"),
+    *("has_sorted_indices",),
+}
+_OWN_ATTRIBUTES = {
+    # Of masked arrays, said above; of memory maps, where the content came from.
+    *("_fill_value", "_hardmask", "_sharedmask", "_isfield", "_baseclass", "_basedict", "_optinfo"),
+    *("_mask", "_getitem", "_mmap", "filename", "offset", "mode", "_finalizer"),
+}
+_EXTENDED = np.dtype(np.longdouble).itemsize
+_EXTENDED_USED = 10 if np.finfo(np.longdouble).nmant == 63 else _EXTENDED
 
 
 def find_handler(kind: type) -> Handler | None:
@@ -49,12 +62,15 @@ def find_handler(kind: type) -> Handler | None:
     for base, handler in _HANDLERS:
         if issubclass(kind, base):
             return handler
-    if kind.__module__.startswith("scipy.sparse") and hasattr(kind, "tocsr"):
-        return _sparse
+    if any(base.__module__.startswith("scipy.sparse") for base in kind.__mro__):
+        return _sparse if hasattr(kind, "tocsr") else None
     return None
 
 
 def _array(encoder: Encoder, value: Any, out: list[Piece]) -> None:
+    if value is np.ma.masked:
+        out.append(b"t" + text("numpy.ma.masked"))
+        return
     encoder.container(value, out, encode_array)
 
 
@@ -81,13 +97,11 @@ def encode_array(encoder: Encoder, value: Any, out: list[Piece]) -> None:
 
 
 def _encode_subclass(encoder: Encoder, value: Any, out: list[Piece]) -> None:
-    kind = type(value)
-    encoder.encode(kind, out)
+    encoder.encode(type(value), out)
     if isinstance(value, np.ma.MaskedArray):
-        parts = (np.ma.getmaskarray(value), np.asarray(value.fill_value), value.hardmask)
-        encoder.items(parts, out)
-    elif not isinstance(value, (np.memmap, np.recarray, np.matrix)):
-        encoder.attributes(getattr(value, "__dict__", {}).items(), out)
+        mask = (value.mask is np.ma.nomask, np.ma.getmaskarray(value), value.hardmask)
+        encoder.items((*mask, np.asarray(value.fill_value), value.baseclass), out)
+    encode_attributes(encoder, value, _OWN_ATTRIBUTES, out)
 
 
 def _memory_order(value: Any) -> tuple[int, ...] | None:
@@ -100,39 +114,80 @@ def _memory_order(value: Any) -> tuple[int, ...] | None:
 
 def _encode_content(encoder: Encoder, value: Any, out: list[Piece]) -> None:
     dtype = value.dtype
-    if dtype.kind in "OT":
+    if dtype.kind in "OT" or (dtype.hasobject and dtype.fields is None):
         encoder.encode(value.ravel().tolist(), out)
     elif dtype.fields is not None and (dtype.hasobject or _has_padding(dtype)):
         for name in dtype.names:
             _encode_content(encoder, value[name], out)
-    elif dtype.subdtype is None and dtype.hasobject:
-        encoder.encode(value.ravel().tolist(), out)
+    elif _is_extended(dtype):
+        _encode_content(encoder, _without_padding(value), out)
     else:
-        digest = sha256()
-        for block in _blocks(value):
-            digest.update(block)
-        out.append(digest.digest())
+        if dtype.kind == "U":
+            note_names(encoder, value.ravel()[:_NOTED].tolist())
+        out.append(_digest(value))
+
+
+def _digest(value: Any) -> bytes:
+    if value.flags.c_contiguous:
+        return sha256(_raw(value)).digest()
+    digest = sha256()
+    for block in _blocks(value):
+        digest.update(block)
+    return digest.digest()
 
 
 def _has_padding(dtype: Any) -> bool:
-    used = 0
+    used = bytearray(dtype.itemsize)
     for field in dtype.fields.values():
-        if field[0].fields is not None and _has_padding(field[0]):
+        base = field[0].base
+        if _is_extended(base) or (base.fields is not None and _has_padding(base)):
             return True
-        used += field[0].itemsize
-    return bool(used != dtype.itemsize)
+        used[field[1] : field[1] + field[0].itemsize] = b"x" * field[0].itemsize
+    return 0 in used
 
 
-def _blocks(value: Any) -> Iterator[memoryview]:
+def _is_extended(dtype: Any) -> bool:
+    """Tell whether numbers of 80 bits lie in wider places, with bytes between that nobody sets."""
+    return dtype.char in "gG" and _EXTENDED_USED < _EXTENDED
+
+
+def _without_padding(value: Any) -> Any:
+    raw = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+    return raw.reshape(-1, _EXTENDED)[:, :_EXTENDED_USED]
+
+
+def note_names(encoder: Encoder, names: Iterable[Any]) -> None:
+    """Note the strings of a column that look like paths; plain words are not looked at.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Where they are noted.
+    names : iterable
+        Strings, and perhaps other things.
+    """
+    encoder.site.files.extend(
+        name for name in names if type(name) is str and _has_path_mark(name) and names_a_file(name)
+    )
+
+
+def _has_path_mark(name: str) -> bool:
+    return "/" in name or "." in name or "\\" in name
+
+
+def _raw(value: Any) -> Any:
+    return value.reshape(-1).view(np.uint8).data if value.nbytes else b""
+
+
+def _blocks(value: Any) -> Iterator[Any]:
     if value.flags.c_contiguous:
-        if value.nbytes:
-            yield value.reshape(-1).view(np.uint8).data
-    elif value.ndim <= 1 or value.nbytes <= _BLOCK:
-        yield from _blocks(np.ascontiguousarray(value))
+        yield _raw(value)
+    elif value.ndim == 0 or value.nbytes <= _BLOCK:
+        yield _raw(np.ascontiguousarray(value))
     else:
         rows = max(1, _BLOCK * len(value) // value.nbytes)
         for start in range(0, len(value), rows):
-            yield from _blocks(np.ascontiguousarray(value[start : start + rows]))
+            yield from _blocks(value[start : start + rows])
 
 
 def encode_dtype(encoder: Encoder, dtype: Any, out: list[Piece]) -> None:
@@ -151,7 +206,7 @@ def encode_dtype(encoder: Encoder, dtype: Any, out: list[Piece]) -> None:
         out.append(b"d" + text("sub") + text(repr(dtype.subdtype[1])))
         encode_dtype(encoder, dtype.subdtype[0], out)
     elif dtype.fields is not None:
-        header = f"{dtype.itemsize} {dtype.alignment} {dtype.isalignedstruct} {dtype.type.__name__}"
+        header = f"{dtype.itemsize} {dtype.alignment} {dtype.isalignedstruct} {dotted(dtype.type)}"
         out.append(b"d" + text("fields") + text(header) + size(len(dtype.names)))
         for name in dtype.names:
             field = dtype.fields[name]
@@ -161,6 +216,9 @@ def encode_dtype(encoder: Encoder, dtype: Any, out: list[Piece]) -> None:
         out.append(b"d" + text(repr(dtype)))
     else:
         out.append(b"d" + text(dtype.str))
+        if dtype.type.__module__ != "numpy":
+            # Types of others, such as the small floats of ml_dtypes, share the code V.
+            encoder.encode(dtype.type, out)
     if dtype.metadata:
         encoder.encode(dict(dtype.metadata), out)
 
@@ -172,18 +230,29 @@ def _dtype(encoder: Encoder, value: Any, out: list[Piece]) -> None:
 
 def _scalar(encoder: Encoder, value: Any, out: list[Piece]) -> None:
     out.append(b"t" + text("numpy scalar"))
+    _encode_class(encoder, value, out)
+    if isinstance(value, np.str_) and names_a_file(str(value)):
+        encoder.site.files.append(str(value))
     encode_array(encoder, np.asarray(value), out)
+
+
+def _encode_class(encoder: Encoder, value: Any, out: list[Piece]) -> None:
+    if not type(value).__module__.startswith("numpy"):
+        encoder.encode(type(value), out)
+        encode_attributes(encoder, value, (), out)
 
 
 def _generator(encoder: Encoder, value: Any, out: list[Piece]) -> None:
     _note_shared(encoder)
     out.append(b"t" + text("Generator"))
+    _encode_class(encoder, value, out)
     encoder.encode(value.bit_generator, out)
 
 
 def _bit_generator(encoder: Encoder, value: Any, out: list[Piece]) -> None:
     _note_shared(encoder)
     out.append(b"t" + text("BitGenerator"))
+    _encode_class(encoder, value, out)
     with value.lock:
         state = value.state
     encoder.encode(state, out)
@@ -194,6 +263,7 @@ def _bit_generator(encoder: Encoder, value: Any, out: list[Piece]) -> None:
 def _random_state(encoder: Encoder, value: Any, out: list[Piece]) -> None:
     _note_shared(encoder)
     out.append(b"t" + text("RandomState"))
+    _encode_class(encoder, value, out)
     encoder.encode(value.get_state(legacy=False), out)
 
 
@@ -211,20 +281,20 @@ def _note_shared(encoder: Encoder) -> None:
 
 
 def _sparse(encoder: Encoder, value: Any, out: list[Piece]) -> None:
-    def fill(encoder: Encoder, matrix: Any, inner: list[Piece]) -> None:
-        inner.append(b"t" + text("sparse"))
-        encoder.encode(type(matrix), inner)
-        if matrix.format == "dok":
-            encoder.encode(matrix.dtype, inner)
-            encoder.encode(matrix.shape, inner)
-            encoder.members(matrix.items(), b"<", inner)
-            return
-        # Not __dict__: it holds flags that are computed on demand.
-        parts = ((name, getattr(matrix, name)) for name in _SPARSE_PARTS if hasattr(matrix, name))
-        with located("sparse"):
-            encoder.attributes(parts, inner)
+    encoder.container(value, out, _fill_sparse)
 
-    encoder.container(value, out, fill)
+
+def _fill_sparse(encoder: Encoder, matrix: Any, out: list[Piece]) -> None:
+    out.append(b"t" + text("sparse"))
+    encoder.encode(type(matrix), out)
+    # Not all of __dict__: it holds flags that are computed on demand.
+    encode_attributes(encoder, matrix, _SPARSE_STATE, out)
+    if matrix.format == "dok":
+        encoder.items((matrix.dtype, matrix.shape, dict(matrix.items())), out)
+        return
+    parts = ((name, getattr(matrix, name)) for name in _SPARSE_PARTS if hasattr(matrix, name))
+    with located("sparse"):
+        encoder.attributes(parts, out)
 
 
 _HANDLERS: tuple[tuple[type, Handler], ...] = (

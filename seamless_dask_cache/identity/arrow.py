@@ -6,6 +6,7 @@ by chunk, so that no chunks are joined and their borders leave no trace.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
@@ -13,9 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..errors import RefusedError
+from .arrays import note_names
 from .encoder import Encoder, Handler
 from .literals import size, text
 from .nodes import Piece
+
+_NOTED = 1000  # strings of a chunk that are looked at as paths
 
 
 def find_handler(kind: type) -> Handler | None:
@@ -39,7 +44,12 @@ def find_handler(kind: type) -> Handler | None:
 
 def _contained(fill: Handler) -> Handler:
     def handler(encoder: Encoder, value: Any, out: list[Piece]) -> None:
-        encoder.container(value, out, fill)
+        try:
+            encoder.container(value, out, fill)
+        except pa.ArrowException as error:
+            raise RefusedError(
+                f"pyarrow can't take {type(value).__name__} apart: {error}"
+            ) from error
 
     return handler
 
@@ -83,7 +93,15 @@ def _type(encoder: Encoder, value: Any, out: list[Piece]) -> None:
 
 def _scalar(encoder: Encoder, value: Any, out: list[Piece]) -> None:
     out.append(b"t" + text("Scalar"))
-    _array(encoder, pa.array([value.as_py()], type=value.type), out)
+    if isinstance(value, (pa.ExtensionScalar, pa.DictionaryScalar, pa.RunEndEncodedScalar)):
+        _type(encoder, value.type, out)
+        dictionary = isinstance(value, pa.DictionaryScalar)
+        encoder.items((value.index, value.dictionary) if dictionary else (value.value,), out)
+    elif isinstance(value, pa.UnionScalar):
+        _type(encoder, value.type, out)
+        encoder.items((value.type_code, value.value), out)
+    else:
+        _array(encoder, pa.array([value.as_py()], type=value.type), out)
 
 
 def _buffer(encoder: Encoder, value: Any, out: list[Piece]) -> None:
@@ -92,12 +110,12 @@ def _buffer(encoder: Encoder, value: Any, out: list[Piece]) -> None:
 
 def _column(encoder: Encoder, chunks: list[Any], kind: Any, out: list[Piece]) -> None:
     streams = _streams(kind)
-    if streams is None:
-        encoder.encode([item for chunk in chunks for item in chunk.to_pylist()], out)
-        return
     for chunk in chunks:
         streams.update(chunk)
     out.append(streams.digest())
+    if isinstance(streams, _Texts) and not _is_binary(kind):
+        for chunk in chunks:
+            note_names(encoder, chunk.slice(0, _NOTED).to_pylist())
 
 
 class _Streams:
@@ -109,7 +127,7 @@ class _Streams:
         self.content = sha256()
 
     def update(self, chunk: Any) -> None:
-        if chunk.null_count:
+        if chunk.null_count and not isinstance(chunk, pa.NullArray):
             positions = np.flatnonzero(pc.is_null(chunk).to_numpy(zero_copy_only=False))
             self.nulls.update((positions + self.length).astype("<i8").data)
         self.length += len(chunk)
@@ -158,7 +176,8 @@ class _Texts(_Streams):
     def feed(self, chunk: Any) -> None:
         if not len(chunk):
             return
-        chunk = chunk.fill_null(b"" if _is_binary(chunk.type) else "")
+        if chunk.null_count:
+            chunk = chunk.fill_null(b"" if _is_binary(chunk.type) else "")
         lengths = pc.binary_length(chunk).to_numpy(zero_copy_only=False)
         self.lengths.update(lengths.astype("<i8").data)
         width = np.int64 if pa.types.is_large_string(chunk.type) else np.int32
@@ -172,6 +191,45 @@ class _Texts(_Streams):
 
     def below(self) -> bytes:
         return self.lengths.digest()
+
+
+class _Converted(_Streams):
+    """A type whose layout says nothing: as another type with the same values."""
+
+    def __init__(self, child: _Streams, convert: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.child = child
+        self.convert = convert
+
+    def feed(self, chunk: Any) -> None:
+        self.child.update(self.convert(chunk))
+
+    def below(self) -> bytes:
+        return self.child.digest()
+
+
+class _Dictionaries(_Streams):
+    """Positions in a dictionary, which counts too: it becomes the categories of a pandas column."""
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__()
+        self.kind = kind
+        self.chunks: list[Any] = []
+
+    def feed(self, chunk: Any) -> None:
+        self.chunks.append(chunk)
+
+    def below(self) -> bytes:
+        indices = _streams(self.kind.index_type)
+        if not self.chunks:
+            return indices.digest()
+        unified = pa.chunked_array(self.chunks, type=self.kind).unify_dictionaries()
+        for chunk in unified.chunks:
+            indices.update(chunk.indices)
+        values = _streams(self.kind.value_type)
+        if unified.num_chunks:
+            values.update(unified.chunk(0).dictionary)
+        return indices.digest() + values.digest()
 
 
 class _Lists(_Streams):
@@ -205,22 +263,48 @@ def _is_binary(kind: Any) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _streams(kind: Any) -> _Streams | None:
+def _streams(kind: Any) -> _Streams:
     types = pa.types
+    if isinstance(kind, pa.BaseExtensionType):
+        return _Converted(_streams(kind.storage_type), lambda chunk: chunk.storage)
+    if types.is_null(kind):
+        return _Streams()
     if types.is_boolean(kind):
         return _Flags()
     if types.is_string(kind) or types.is_large_string(kind) or _is_binary(kind):
         return _Texts()
-    if types.is_list(kind) or types.is_large_list(kind):
-        child = _streams(kind.value_type)
-        return None if child is None else _Lists(child)
-    if types.is_struct(kind):
-        children = [_streams(kind.field(index).type) for index in range(kind.num_fields)]
-        known = [child for child in children if child is not None]
-        return _Records(known) if len(known) == len(children) else None
-    if types.is_primitive(kind) or types.is_decimal(kind):
+    if types.is_primitive(kind) or types.is_decimal(kind) or types.is_fixed_size_binary(kind):
         return _Numbers(kind.bit_width // 8)
-    return None
+    if types.is_dictionary(kind):
+        return _Dictionaries(kind)
+    return _nested(kind)
+
+
+def _nested(kind: Any) -> _Streams:
+    types = pa.types
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return _Lists(_streams(kind.value_type))
+    if types.is_struct(kind):
+        return _Records([_streams(kind.field(index).type) for index in range(kind.num_fields)])
+    if types.is_map(kind):
+        return _cast(pa.list_(pa.struct([kind.key_field, kind.item_field])))
+    return _newer(kind)
+
+
+def _newer(kind: Any) -> _Streams:
+    # Older releases of pyarrow have no name for these types, and no values of them.
+    name = type(kind).__name__
+    if name in ("ListViewType", "LargeListViewType"):
+        return _Lists(_streams(kind.value_type))
+    if str(kind) in ("string_view", "binary_view"):
+        return _cast(pa.large_string() if str(kind) == "string_view" else pa.large_binary())
+    if name == "RunEndEncodedType":
+        return _Converted(_streams(kind.value_type), pc.run_end_decode)
+    raise RefusedError(f"values of the Arrow type {kind} have no canonical form")
+
+
+def _cast(other: Any) -> _Streams:
+    return _Converted(_streams(other), lambda chunk: chunk.cast(other))
 
 
 _HANDLERS: tuple[tuple[Any, Handler], ...] = (

@@ -13,13 +13,18 @@ from hashlib import sha256
 from types import CodeType
 from typing import Any
 
+from .canonical import stream
 from .literals import LITERALS, framed, size, text
 from .opcodes import (
+    ATTRIBUTE,
     CONST,
-    EXTENDED_ARG,
+    GLOBAL,
+    IMPORT_FROM,
     MAKE_FUNCTION,
+    NAME,
     QUALNAME_IS_CONSTANT,
     STORE_NAME,
+    SUPER_ATTRIBUTE,
     Instruction,
     instructions,
     name_of,
@@ -29,6 +34,7 @@ from .references import Reference, find_references
 # Variable arguments, keywords, generator, coroutines, local namespace. Left out: docstring present,
 # nested, future statements.
 _FLAGS = 0x01 | 0x02 | 0x04 | 0x08 | 0x20 | 0x80 | 0x100 | 0x200
+_NAMING = {GLOBAL, NAME, ATTRIBUTE, SUPER_ATTRIBUTE, IMPORT_FROM}
 _FOR_PEOPLE = {"__qualname__", "__firstlineno__", "__static_attributes__", "__doc__"}
 _IGNORED = object()
 _KEPT_CODES = 20_000
@@ -52,6 +58,8 @@ class CodeFacts:
         The code objects among its constants.
     texts : tuple of str
         The strings among its constants.
+    names : frozenset of str
+        Globals and attributes that it names, nested code included.
     """
 
     code: CodeType
@@ -60,6 +68,7 @@ class CodeFacts:
     references: list[Reference]
     nested: tuple[CodeFacts, ...]
     texts: tuple[str, ...]
+    names: frozenset[str]
 
 
 _known: dict[int, CodeFacts] = {}
@@ -89,11 +98,12 @@ def code_facts(code: CodeType) -> CodeFacts:
 
 
 def _analyse(code: CodeType) -> CodeFacts:
-    raw = code.co_code
-    steps = instructions(raw)
-    stream, constants = _constants_by_use(code, raw, steps)
+    steps = instructions(code.co_code)
+    uses, constants = _constants_by_use(code, steps)
     nested = tuple(code_facts(item) for item in constants if isinstance(item, CodeType))
-    digest = sha256(_header(code) + framed(b"k", stream) + _encode(tuple(constants)))
+    digest = sha256(
+        _header(code) + framed(b"k", stream(code, steps, uses)) + _encode(tuple(constants))
+    )
     return CodeFacts(
         code=code,
         digest=digest.digest(),
@@ -101,7 +111,12 @@ def _analyse(code: CodeType) -> CodeFacts:
         references=find_references(code, steps),
         nested=nested,
         texts=tuple(_texts(constants)),
+        names=_loaded_names(code, steps).union(*(item.names for item in nested)),
     )
+
+
+def _loaded_names(code: CodeType, steps: list[Instruction]) -> frozenset[str]:
+    return frozenset(name_of(code, step) for step in steps if step.kind in _NAMING)
 
 
 def _header(code: CodeType) -> bytes:
@@ -112,17 +127,13 @@ def _header(code: CodeType) -> bytes:
         code.co_kwonlyargcount,
     )
     names = (code.co_names, code.co_varnames, code.co_cellvars, code.co_freevars)
-    table = getattr(code, "co_exceptiontable", b"")
-    return _encode((sys.implementation.cache_tag, code.co_name, counts, names, table))
+    return _encode((sys.implementation.cache_tag, code.co_name, counts, names))
 
 
-def _constants_by_use(
-    code: CodeType, raw: bytes, steps: list[Instruction]
-) -> tuple[bytes, list[Any]]:
-    blanked = bytearray(raw)
+def _constants_by_use(code: CodeType, steps: list[Instruction]) -> tuple[dict[int, int], list[Any]]:
     ranks: dict[int, int] = {}
     constants: list[Any] = []
-    uses: list[int] = []
+    uses: dict[int, int] = {}
     for index, step in enumerate(steps):
         if step.kind != CONST:
             continue
@@ -133,9 +144,8 @@ def _constants_by_use(
             rank = ranks.setdefault(step.argument, rank)
             if rank == len(constants):
                 constants.append(code.co_consts[step.argument])
-        _blank_argument(blanked, step.offset)
-        uses.append(rank)
-    return bytes(blanked) + repr(uses).encode(), constants
+        uses[index] = rank
+    return uses, constants
 
 
 def _only_for_people(code: CodeType, steps: list[Instruction], index: int) -> bool:
@@ -145,13 +155,6 @@ def _only_for_people(code: CodeType, steps: list[Instruction], index: int) -> bo
     if following.kind == STORE_NAME:
         return name_of(code, following) in _FOR_PEOPLE
     return QUALNAME_IS_CONSTANT and following.kind == MAKE_FUNCTION
-
-
-def _blank_argument(blanked: bytearray, offset: int) -> None:
-    blanked[offset + 1] = 0
-    while offset >= 2 and blanked[offset - 2] == EXTENDED_ARG:
-        offset -= 2
-        blanked[offset + 1] = 0
 
 
 def _encode(value: Any) -> bytes:

@@ -12,6 +12,7 @@ import types
 from typing import Any
 
 from ..errors import RefusedError
+from . import frameworks
 from .distributions import owner_of
 from .effects import RANDOM
 from .encoder import Encoder, Handler, located
@@ -30,11 +31,36 @@ def _code(encoder: Encoder, subject: Any, out: list[Piece]) -> None:
 
 
 def _function(encoder: Encoder, subject: types.FunctionType, out: list[Piece]) -> None:
-    registry = getattr(subject, "registry", None)
-    if isinstance(registry, types.MappingProxyType) and hasattr(subject, "dispatch"):
+    registry = _registry(subject)
+    if registry is not None and home_of(subject) is None:
         _single_dispatch(encoder, registry, out)
         return
     _code(encoder, subject, out)
+    encode_registrations(encoder, subject, out)
+
+
+def _registry(subject: Any) -> Any:
+    registry = getattr(subject, "registry", None)
+    known = isinstance(registry, types.MappingProxyType) and hasattr(subject, "dispatch")
+    return registry if known else None
+
+
+def encode_registrations(encoder: Encoder, subject: Any, out: list[Piece]) -> None:
+    """Encode what the user registered with an installed single-dispatch function.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Encodes the user's functions.
+    subject : object
+        Anything installed.
+    out : list
+        The pieces so far; unchanged where the user registered nothing.
+    """
+    pairs = (_registry(subject) or {}).items() if isinstance(subject, types.FunctionType) else ()
+    own = {kind: function for kind, function in pairs if home_of(function) is None}
+    if own and home_of(subject) is not None:
+        encoder.members(own.items(), b"<", out)
 
 
 def _single_dispatch(encoder: Encoder, registry: Any, out: list[Piece]) -> None:
@@ -129,6 +155,9 @@ def _accessor(name: str, *attributes: str) -> Handler:
     def handler(encoder: Encoder, subject: Any, out: list[Piece]) -> None:
         out.append(tag)
         encoder.items((getattr(subject, attribute) for attribute in attributes), out)
+        if home_of(type(subject)) is None:  # a class of the user's own, which may do anything
+            encoder.encode(type(subject), out)
+            encoder.attributes(getattr(subject, "__dict__", {}).items(), out)
 
     return handler
 
@@ -141,13 +170,6 @@ def _ufunc(encoder: Encoder, subject: Any, out: list[Piece]) -> None:
             out.append(leaf(encoder, owner, f"{name}.{function}"))
             return
     raise RefusedError(f"ufunc {function!r} is not one of numpy's or scipy's")
-
-
-def _numba(encoder: Encoder, subject: Any, out: list[Piece]) -> None:
-    out.append(b"t" + text("numba"))
-    encoder.encode(type(subject), out)
-    encoder.encode(subject.py_func, out)
-    encoder.attributes(subject.targetoptions.items(), out)
 
 
 def _vectorized(encoder: Encoder, subject: Any, out: list[Piece]) -> None:
@@ -163,6 +185,14 @@ def _dispatch(encoder: Encoder, subject: Any, out: list[Piece]) -> None:
     encoder.encode(type(subject), out)
     own = [pair for pair in subject._lookup.items() if home_of(pair[1]) is None]
     encoder.members(own, b"<", out)
+
+
+def _type_variable(encoder: Encoder, subject: Any, out: list[Piece]) -> None:
+    out.append(b"t" + text(type(subject).__name__) + text(subject.__name__))
+    names = ("__bound__", "__constraints__", "__covariant__", "__contravariant__")
+    encoder.items((getattr(subject, name, None) for name in names), out)
+    if getattr(subject, "has_default", bool)():
+        encoder.encode(subject.__default__, out)
 
 
 _HANDLERS: dict[Any, Handler] = {
@@ -190,10 +220,14 @@ _BY_NAME: dict[str, Handler] = {
     "numpy.ufunc": _ufunc,
     "numpy._ArrayFunctionDispatcher": _compiled,
     "numpy.vectorize": _vectorized,
-    "numba.core.registry.CPUDispatcher": _numba,
+    **frameworks.HANDLERS,
     "toolz.functoolz.curry": _partial,
     "cytoolz.functoolz.curry": _partial,
     "dask.utils.Dispatch": _dispatch,
+    "typing.NewType": _accessor("NewType", "__name__", "__supertype__"),
+    "typing.TypeVar": _type_variable,
+    "typing.ParamSpec": _type_variable,
+    "typing.TypeVarTuple": _type_variable,
     "_cython.cython_function_or_method": _compiled,
     "fused_cython_function": _compiled,
 }

@@ -1,19 +1,26 @@
 """What a class of the user consists of.
 
-Its bases, its metaclass and everything in its namespace that acts: methods, properties, attributes,
-slots, the fields of a dataclass. Not: docstring, module, line numbers, caches that the interpreter
-puts there. Annotations count where something reads them when the class is made.
+Its name, its bases, its metaclass and everything in its namespace that acts:
+methods, properties, attributes, slots, the fields of a dataclass or a pydantic model. Not:
+docstring, module, line numbers, caches that the interpreter puts there. Annotations count where
+something reads them when the class is made, and they, docstring, module, qualified name and
+subclasses where a method does, as a dataclass's ``__repr__`` reads the qualified name.
 """
 
 from __future__ import annotations
 
+import abc
 import enum
 import inspect
 import types
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
+from ..errors import RefusedError
 from .encoder import Encoder, located
+from .installed import home_of
+from .introspection import encode_read, read_by_methods
 from .literals import text
 from .nodes import Node
 
@@ -66,6 +73,15 @@ _ENUM_MACHINERY = {
     "_sort_order_",
     "_numeric_repr_",
 }
+_MEMBER_MACHINERY = {"_value_", "_name_", "__objclass__", "_sort_order_", "_inverted_"}
+_COMPILED = (
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    types.ClassMethodDescriptorType,
+)
+# Set again, to the same, in classes that inherit them; cloudpickle leaves those out.
+_REPEATED = ("__hash__", "__replace__")
+_PLAIN_METACLASSES = (type, abc.ABCMeta, enum.EnumMeta)
 
 
 def analyse_class(encoder: Encoder, node: Node, subject: type) -> None:
@@ -80,11 +96,18 @@ def analyse_class(encoder: Encoder, node: Node, subject: type) -> None:
     subject : type
         A class of the user.
     """
+    _refuse_compiled(subject)
     node.part("class").append(b"t" + text("class") + text(subject.__name__))
     encoder.items((type(subject), *subject.__bases__), node.part("bases"))
     if issubclass(subject, enum.Enum):
         members = node.part("members")
         encoder.mapping(_enum_members(subject), members)
+        encoder.encode(getattr(getattr(subject, "_boundary_", None), "name", None), members)
+    if isinstance(subject, abc.ABCMeta):
+        encoder.members(_registered(subject), b"<", node.part("registered"))
+    for name, value in _of_pydantic(subject):
+        with located(name):
+            encoder.encode(value, node.part(name))
     for name, value in sorted(_namespace(subject)):
         part = node.part(f"attribute {name}")
         with located(name):
@@ -94,11 +117,44 @@ def analyse_class(encoder: Encoder, node: Node, subject: type) -> None:
         annotations = inspect.get_annotations(subject)
         with located("annotations"):
             encoder.mapping(dict(annotations).items(), node.part("annotations"))
+    for name in sorted(read_by_methods(subject)):
+        with located(name):
+            encode_read(encoder, subject, name, node.part(f"read {name}"))
+
+
+def _refuse_compiled(subject: type) -> None:
+    for value in tuple(subject.__dict__.values()):
+        # Classes that Python code makes have descriptors of C code only for their slots.
+        if isinstance(value, _COMPILED) and value.__objclass__ is subject:
+            raise RefusedError(
+                f"the compiled class {subject.__qualname__} belongs to no installed distribution"
+            )
+
+
+def _registered(subject: abc.ABCMeta) -> list[type]:
+    # What was registered is kept in C; this is what its own debugging helper reads.
+    references = import_module("_abc")._get_dump(subject)[0]
+    return [kind for kind in (reference() for reference in references) if kind is not None]
+
+
+def _of_pydantic(subject: type) -> Iterator[tuple[str, Any]]:
+    """Yield what a pydantic model was made of, without what was compiled from it."""
+    fields = subject.__dict__.get("__pydantic_fields__")
+    if fields is None:
+        return
+    yield "__pydantic_fields__", fields
+    decorators = subject.__dict__.get("__pydantic_decorators__")
+    for kind in getattr(decorators, "__slots__", None) or vars(decorators or object):
+        found = getattr(decorators, kind, None)
+        if isinstance(found, dict) and found:
+            # Their functions stand in the namespace.
+            yield f"{kind}", {name: getattr(item, "info", None) for name, item in found.items()}
 
 
 def _enum_members(subject: type[enum.Enum]) -> Iterator[tuple[str, Any]]:
     for name, member in subject.__members__.items():
-        yield name, member._value_
+        own = {key: value for key, value in vars(member).items() if key not in _MEMBER_MACHINERY}
+        yield name, (member._value_, own)
 
 
 def _namespace(subject: type) -> Iterator[tuple[str, Any]]:
@@ -110,10 +166,14 @@ def _namespace(subject: type) -> Iterator[tuple[str, Any]]:
             continue
         if isinstance(value, (types.MemberDescriptorType, types.GetSetDescriptorType)):
             continue  # made from __slots__, which stands beside it
+        if name in _REPEATED and value is getattr(subject.__mro__[1], name, ...):
+            continue
         yield name, value
 
 
 def _annotations_act(subject: type) -> bool:
     if any(hasattr(subject, name) for name in _READS_ANNOTATIONS):
         return True
+    if type(subject) not in _PLAIN_METACLASSES and home_of(type(subject)) is None:
+        return True  # a metaclass of the user may do anything
     return any("__init_subclass__" in base.__dict__ for base in subject.__mro__[1:-1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
@@ -11,37 +11,30 @@ import orjson
 from seamless_dask_cache.dask_internals import (
     Alias,
     DataNode,
-    Dict,
+    FusedGraph,
     GraphNode,
     Key,
-    List,
     NestedContainer,
-    Set,
     Task,
     TaskRef,
-    Tuple,
+    container_made_by,
     fused_graph,
     in_order,
 )
 from seamless_dask_cache.errors import RefusedError
-from seamless_dask_cache.identity.code import CodeIdentity, Identifier
+from seamless_dask_cache.identity.callee import Callee, Lexicon
+from seamless_dask_cache.identity.code import Identifier
 from seamless_dask_cache.identity.conditions import applying
-from seamless_dask_cache.identity.effects import RANDOM, WRITE, Effect
 from seamless_dask_cache.identity.files import (
+    ContentPath,
     FileStates,
     identify_open_files,
-    path_candidates,
     refuse_remote,
 )
-from seamless_dask_cache.identity.freshness import Freshness
-from seamless_dask_cache.identity.policy import (
-    call_policy,
-    hands_over_seeds,
-    refuse_shuffle,
-    sees_keyword_order,
-    writer_name,
-)
-from seamless_dask_cache.identity.reach import Asked, Reach, Scope
+from seamless_dask_cache.identity.inline import INLINED, inlined
+from seamless_dask_cache.identity.patterns import Pattern, find_pattern, made_of
+from seamless_dask_cache.identity.policy import CallPolicy
+from seamless_dask_cache.identity.reach import Reach, Scope
 from seamless_dask_cache.identity.recipe import (
     PLAIN,
     RECIPE_VERSION,
@@ -52,6 +45,8 @@ from seamless_dask_cache.identity.recipe import (
 
 Entry = Any
 Upstream = Callable[[Key], Identity]
+
+_CONTAINERS: dict[type, str] = {list: "list", tuple: "tuple", set: "set", dict: "dict"}
 
 
 class Describer:
@@ -65,6 +60,11 @@ class Describer:
         Kinds of effects that do not refuse a task.
     trusted : bool
         Do not look at effects at all.
+
+    Attributes
+    ----------
+    inner : dict
+        Transformation checksum to identity of what was met inside fused tasks.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class Describer:
         *,
         trusted: bool = False,
     ):
-        self.identifier = identifier
         self.allow_effects = allow_effects
         self.trusted = trusted
+        self.lexicon = Lexicon(identifier)
         self.file_states = FileStates()
-        self.freshness = Freshness()
-        self._policies: dict[int, tuple[Any, Asked]] = {}
+        self.inner: dict[str, Identity] = {}
+        self._patterns: dict[tuple[int, ...], tuple[Any, tuple[Pattern | None] | None]] = {}
 
     def identify(self, node: Any, upstream: Upstream, *, trusted: bool = False) -> Identity:
         """Return the identity of one node of a graph.
@@ -98,26 +98,24 @@ class Describer:
         RefusedError
             With the reason, when the node has no certain identity or has an effect.
         """
-        if type(node) is Alias:
+        kind = type(node)
+        if kind is Alias:
             return upstream(node.target)
-        if type(node) is DataNode:
+        if kind is DataNode:
             return self.data(node.value, trusted=trusted)
         reach = Reach()
-
-        def inherited(key: Key) -> Identity:
-            identity = upstream(key)
-            reach.expire(identity.expires)
-            return identity
-
-        document, inner = self._task(node, inherited, reach)
+        document, made = self._task(node, upstream, reach)
         trusted = trusted or reach.lifted
-        self._check_effects([*reach.effects, *reach.own.effects], trusted)
-        code = _join(reach.codes)
-        if inner is not None:
-            return inner._replace(code=code, expires=reach.expires, trusted=trusted)
+        if reach.effects:
+            self._check_effects(reach.effects, trusted)
+        code = self.lexicon.join(reach.codes)
+        covers = tuple(reach.covers.items()) if reach.covers else ()
+        if made is not None:
+            return Identity(*made[:3], code, reach.expires, trusted, covers)
         recipe = dump_recipe(document)
         checksum = hashlib.sha256(recipe).hexdigest()
-        return Identity(checksum, recipe, document["function"], code, reach.expires, trusted)
+        name = document["function"]
+        return Identity(checksum, recipe, name, code, reach.expires, trusted, covers)
 
     def data(self, value: Any, *, trusted: bool = False) -> Identity:
         """Return the identity of data: its content, and the state of the files that it names.
@@ -128,11 +126,9 @@ class Describer:
             When it has no certain identity, or brings code with an effect along.
         """
         reach = Reach()
-        entry = self._literal(value, reach)
-        self._check_effects(reach.own.effects, trusted)
-        document = {"data": entry, **self._files(reach.own)}
-        checksum = hashlib.sha256(dump_recipe(document)).hexdigest()
-        return Identity(checksum, None, "", _join(reach.codes))
+        identity = self._data(value, reach)
+        self._check_effects(reach.effects, trusted)
+        return identity
 
     def content(self, value: Any) -> str:
         """Return the value checksum of data that stays as it is, whatever happens to files.
@@ -142,13 +138,21 @@ class Describer:
         RefusedError
             When it names files, or has no certain identity.
         """
-        reach = Reach()
-        self._literal(value, reach)
-        if self._files(reach.own):
+        identity = self.data(value)
+        if identity.covers:
             raise RefusedError("it names files, which may change")
-        return self.data(value).checksum
+        return identity.checksum
 
-    def _check_effects(self, effects: list[Effect], trusted: bool) -> None:
+    def _data(self, value: Any, reach: Reach) -> Identity:
+        own = Scope()
+        document = {"data": self._literal(value, reach, own)}
+        self._add_files(document, own, reach)
+        reach.effects += own.effects
+        checksum = hashlib.sha256(dump_recipe(document)).hexdigest()
+        covers = tuple(reach.covers.items())
+        return Identity(checksum, None, "", self.lexicon.join(reach.codes), covers=covers)
+
+    def _check_effects(self, effects: Iterable[Any], trusted: bool) -> None:
         if trusted or self.trusted:
             return
         for effect in effects:
@@ -160,225 +164,241 @@ class Describer:
     def _task(
         self, node: Any, upstream: Upstream, reach: Reach
     ) -> tuple[dict[str, Any], Identity | None]:
-        if not isinstance(node, Task):
-            raise RefusedError(f"unknown kind of graph node: {type(node).__qualname__}")
-        fused = fused_graph(node)
-        if fused is not None:
-            return self._fused(node, fused, upstream, reach)
-        if type(node) is not Task and not isinstance(node, NestedContainer):
+        if type(node) is Task:
+            fused = fused_graph(node)
+            if fused is not None:
+                return self._fused(node, fused, upstream, reach)
+            return self._call(node, upstream, reach), None
+        if isinstance(node, NestedContainer):
+            return self._container_node(node, upstream, reach), None
+        if isinstance(node, Task):
             raise RefusedError(f"{type(node).__qualname__} keeps state outside the graph")
-        return self._call(node, upstream, reach), None
+        raise RefusedError(f"unknown kind of graph node: {type(node).__qualname__}")
+
+    def _container_node(self, node: Any, upstream: Upstream, reach: Reach) -> dict[str, Any]:
+        own, kind = Scope(), container_made_by(node)
+        if kind is None:
+            raise RefusedError(f"unknown kind of container: {type(node).__qualname__}")
+        made = self._container(kind, node.args, upstream, reach, own)
+        document = {"function": type(node).__name__, "args": made}
+        self._add_files(document, own, reach)
+        reach.effects += own.effects
+        return document
 
     def _call(self, node: Any, upstream: Upstream, reach: Reach) -> dict[str, Any]:
-        if node.is_coro:
-            raise RefusedError("an async function runs on the worker's event loop")
-        if isinstance(node, NestedContainer):
-            return {"function": type(node).__name__, "args": self._container(node, upstream, reach)}
-        outer, reach.own = reach.own, Scope()
-        try:
-            return self._described(node, upstream, reach)
-        finally:
-            reach.effects += reach.own.effects
-            reach.own = outer
-
-    def _described(self, node: Any, upstream: Upstream, reach: Reach) -> dict[str, Any]:
-        asked = self._policy(node.func)
-        policy = asked.policy
-        function, args, kwargs = node.func, node.args, node.kwargs
-        if policy is not None:
-            function = policy.function
-            args, kwargs = policy.normalize(args, kwargs)
-        code = self._code(function, reach)
+        callee, args, kwargs = self.lexicon.callee(node), node.args, node.kwargs
+        if callee.policy is not None:
+            args, kwargs = callee.policy.normalize(args, kwargs)
+        own = Scope()
+        code = callee.code
+        reach.codes.append(code.checksum)
         document: dict[str, Any] = {
             "recipe": RECIPE_VERSION,
             "function": code.name,
-            "code": code.checksum.hex(),
-            "args": [self._argument(a, upstream, reach) for a in args],
+            "code": callee.checksum,
+            "args": self._arguments(args, upstream, reach, own),
         }
         if kwargs:
-            named = [[n, self._argument(v, upstream, reach)] for n, v in kwargs.items()]
+            values = self._arguments(kwargs.values(), upstream, reach, own)
+            named = zip(kwargs, values, strict=True)
             # Where the callee sees the order of keywords, it counts.
-            document["kwargs"] = named if asked.ordered else dict(named)
-        self._judge(node, code, asked, reach)
-        document |= self._files(reach.own)
+            document["kwargs"] = list(map(list, named)) if callee.ordered else dict(named)
+        if callee.policy is not None:
+            self._add_word(document, callee, callee.policy, reach, own)
+        self._judge(node, callee, reach, own)
+        own.files += code.files
+        self._add_files(document, own, reach)
+        self._add_origin(document, node, callee, own)
+        return document
+
+    def _judge(self, node: Any, callee: Callee, reach: Reach, own: Scope) -> None:
+        reach.calls += 1
+        if callee.policy is not None:
+            # The user's word covers this call, and not those that make its inputs.
+            reach.lifted_calls += 1
+            reach.expire(callee.policy.expires)
+            return
+        reach.effects += callee.effects
+        if own.effects:
+            reach.effects += callee.caused(own.effects)
+        conditional = callee.code.conditional
+        if conditional:
+            found = applying(conditional, node.func, node.args, node.kwargs)
+            reach.effects += callee.caused(found)
+
+    def _add_files(self, document: dict[str, Any], own: Scope, reach: Reach) -> None:
+        if not own.files and not own.strings:
+            return
+        found = self.file_states.of(*own.files, *own.strings)
+        if found:
+            document["files"] = found
+            reach.covers.update(found)
+        for path in own.files:
+            if type(path) is ContentPath:
+                reach.covers[path] = path.state or ""
+
+    def _add_origin(self, document: dict[str, Any], node: Any, callee: Callee, own: Scope) -> None:
         # A producer with inputs (a frame made from delayed values) makes its data of those.
         if node.data_producer and not node.dependencies and node.key is not None:
             document["producer"] = producer_token(node.key)
-        elif not asked.is_dask:
-            refuse_remote(reach.own.strings)
-        if policy is not None and policy.version is not None:
-            document["version"] = self._literal(policy.version, reach)
-        return document
+        elif own.strings and not callee.is_dask:
+            refuse_remote([text for text in own.strings if "://" in text])
 
-    def _judge(self, node: Any, code: CodeIdentity, asked: Asked, reach: Reach) -> None:
-        own = reach.own
-        reach.calls += 1
-        if asked.policy is not None:
-            # The user's word covers this call, and not those that make its inputs.
-            own.effects.clear()
-            reach.lifted_calls += 1
-            reach.expire(asked.policy.expires)
-            return
-        if asked.effect is not None:
-            own.effects.append(asked.effect)
-        if code.conditional:
-            own.effects += applying(code.conditional, node.func, node.args, node.kwargs)
-        if hands_over_seeds(code.name):
-            own.effects[:] = [effect for effect in own.effects if effect.kind != RANDOM]
-
-    def _files(self, own: Scope) -> dict[str, Any]:
-        found = self.file_states.of(*own.files, *own.strings)
-        return {"files": found} if found else {}
+    def _add_word(
+        self,
+        document: dict[str, Any],
+        callee: Callee,
+        policy: CallPolicy,
+        reach: Reach,
+        own: Scope,
+    ) -> None:
+        if policy.files:
+            document["contents"], paths = callee.contents(self.lexicon.identifier)
+            own.files += paths
+        if policy.version is not None:
+            said = Scope()
+            document["version"] = self._literal(policy.version, reach, said)
+            reach.effects += said.effects
 
     def _fused(
-        self, node: Any, fused: Any, upstream: Upstream, reach: Reach
+        self, node: Any, fused: FusedGraph, upstream: Upstream, reach: Reach
     ) -> tuple[dict[str, Any], Identity | None]:
         # A fused task is what its inner graph computes, so it shares the identity of the same tasks
         # submitted unfused, and no inner key enters.
-        known: dict[Key, Identity] = {}
-        for name, source in fused.inputs.items():
-            known[name] = self._input(source, upstream, reach)
-        produces = False
-        for key in in_order(fused.inner):
-            inner_node = fused.inner[key]
-            produces = produces or (inner_node.data_producer and isinstance(inner_node, Task))
-            known[key] = self._inner(inner_node, known.__getitem__, reach)
-        output = known[fused.output]
-        if node.dependencies or not node.data_producer or produces or not output.recipe:
+        reach.need_inputs()
+        inputs = [self._input(source, upstream, reach) for source in fused.inputs.values()]
+        output = self._output(fused, inputs, reach)
+        if node.dependencies or not node.data_producer or not output.recipe or _produces(fused):
             return {}, output
         document = {"recipe": RECIPE_VERSION, "function": output.function, "args": [output.entry]}
         return document | {"producer": producer_token(node.key)}, None
 
-    def _inner(self, node: Any, upstream: Upstream, reach: Reach) -> Identity:
-        if type(node) is Alias:
-            return upstream(node.target)
-        if type(node) is DataNode:
-            return self._inner_data(node.value, reach)
-        document, inner = self._task(node, upstream, reach)
-        if inner is not None:
-            return inner
-        recipe = dump_recipe(document)
-        return Identity(hashlib.sha256(recipe).hexdigest(), recipe, document["function"], "")
+    def _output(self, fused: FusedGraph, inputs: list[Identity], reach: Reach) -> Identity:
+        pattern = self._pattern(fused, inputs) if inputs else None
+        if pattern is not None:
+            reach.include(pattern.reach)
+            return pattern.filled(inputs, self.inner)
+        known = dict(zip(fused.inputs, inputs, strict=True))
+        for key in in_order(fused.inner, known):
+            known[key] = self._inner_identity(fused.inner[key], known.__getitem__, reach)
+        output: Identity = known[fused.output]
+        return output
+
+    def _pattern(self, fused: FusedGraph, inputs: list[Identity]) -> Pattern | None:
+        """Return the pattern of an inner graph that occurs again; most occur once."""
+        are_data = tuple([identity.recipe is None for identity in inputs])
+        key = (id(fused.inner), *are_data)
+        if key not in self._patterns:
+            self._patterns[key] = fused.inner, None
+            return None
+        known = self._patterns[key][1]
+        if known is None:
+            known = (find_pattern(fused, are_data, self._inner, self.inner),)
+            self._patterns[key] = fused.inner, known
+        return known[0]
+
+    def _inner_identity(self, node: Any, upstream: Upstream, reach: Reach) -> Identity:
+        document, made = self._inner(node, upstream, reach)
+        if made is not None:
+            return made
+        made = made_of(document)
+        return self.inner.setdefault(made.checksum, made)
+
+    def _inner(
+        self, node: Any, upstream: Upstream, reach: Reach
+    ) -> tuple[dict[str, Any], Identity | None]:
+        kind = type(node)
+        if kind is Alias:
+            return {}, upstream(node.target)
+        if kind is DataNode:
+            return {}, self._inner_data(node.value, reach)
+        return self._task(node, upstream, reach)
 
     def _inner_data(self, value: Any, reach: Reach) -> Identity:
-        identity = self.data(value, trusted=True)
-        outer, reach.own = reach.own, Scope()
-        self._literal(value, reach)
-        reach.effects += reach.own.effects
-        reach.own = outer
+        inner = Reach()
+        identity = self._data(value, inner)
+        reach.include(inner)
         return identity
-
-    def _policy(self, function: Any) -> Asked:
-        # A graph has few functions and many tasks, so all that depends on the function alone is
-        # asked once; the memo keeps the function alive, so that its id cannot be reused.
-        memo = self._policies.get(id(function))
-        if memo is None:
-            refuse_shuffle(function)
-            policy = call_policy(function)
-            target = function if policy is None else policy.function
-            asked = Asked(
-                policy,
-                _write_effect(function),
-                sees_keyword_order(target),
-                (getattr(target, "__module__", None) or "").split(".")[0] == "dask",
-            )
-            memo = self._policies[id(function)] = function, asked
-        return memo[1]
 
     # Arguments --------------------------------------------------------------------------------
 
-    def _argument(self, value: Any, upstream: Upstream, reach: Reach) -> Entry:
-        kind = type(value)
-        if kind is str:
-            reach.own.strings.append(value)
-            return value
-        if kind is int or kind is bool or value is None:
-            return value
-        if kind is Alias:
-            return upstream(value.target).entry
-        if isinstance(value, TaskRef):
-            return upstream(value.key).entry
-        if isinstance(value, GraphNode):
-            return self._nested(value, upstream, reach)
-        return self._literal(value, reach)
+    def _arguments(
+        self, values: Iterable[Any], upstream: Upstream, reach: Reach, own: Scope
+    ) -> list[Entry]:
+        entries: list[Entry] = []
+        for value in values:
+            kind = type(value)
+            if kind is TaskRef:
+                entries.append(_named(upstream(value.key), reach))
+            elif kind is int:
+                entries.append(value)
+            elif kind is Alias:
+                entries.append(_named(upstream(value.target), reach))
+            elif isinstance(value, GraphNode):
+                entries.append(self._nested(value, upstream, reach, own))
+            elif isinstance(value, TaskRef):
+                entries.append(_named(upstream(value.key), reach))
+            else:
+                entries.append(self._literal(value, reach, own))
+        return entries
 
-    def _nested(self, node: Any, upstream: Upstream, reach: Reach) -> Entry:
+    def _nested(self, node: Any, upstream: Upstream, reach: Reach, own: Scope) -> Entry:
         if type(node) is DataNode:
-            return self._literal(node.value, reach)
-        if isinstance(node, NestedContainer):
-            return self._container(node, upstream, reach)
+            return self._literal(node.value, reach, own)
+        container = container_made_by(node)
+        if container is not None:
+            return self._container(container, node.args, upstream, reach, own)
         document, inner = self._task(node, upstream, reach)
         return {"call": document} if inner is None else inner.entry
 
-    def _container(self, node: Any, upstream: Upstream, reach: Reach) -> Entry:
-        items = [self._argument(item, upstream, reach) for item in node.args]
-        if isinstance(node, Dict):
-            return {"dict": items}
-        if isinstance(node, Set):
-            return {"set": sorted(items, key=lambda i: orjson.dumps(i, option=PLAIN))}
-        return {"list" if isinstance(node, List) else _container_name(node): items}
+    def _container(
+        self, kind: type, values: Any, upstream: Upstream, reach: Reach, own: Scope
+    ) -> Entry:
+        items = self._arguments(values, upstream, reach, own)
+        if kind is set:
+            reach.need_inputs()
+            items.sort(key=lambda item: orjson.dumps(item, option=PLAIN))
+        return {_CONTAINERS[kind]: items}
 
     def _input(self, source: Any, upstream: Upstream, reach: Reach) -> Identity:
-        if isinstance(source, Alias):
-            return upstream(source.target)
-        if isinstance(source, TaskRef):
-            return upstream(source.key)
+        if isinstance(source, (TaskRef, Alias)):
+            identity = upstream(source.key if isinstance(source, TaskRef) else source.target)
+            reach.inherit(identity)
+            return identity
         if isinstance(source, GraphNode):
-            return self._inner(source, upstream, reach)
-        return self.data(source)
+            return self._inner_identity(source, upstream, reach)
+        return self._inner_data(source, reach)
 
-    def _literal(self, value: Any, reach: Reach) -> Entry:
+    def _literal(self, value: Any, reach: Reach, own: Scope) -> Entry:
         kind = type(value)
         if kind is str:
-            reach.own.strings.append(value)
+            own.strings.append(value)
             return value
         if kind is int or kind is bool or value is None:
             return value
-        if kind is float:
-            return {"float": value.hex()} if value == value else self._value(value, reach)
-        if callable(value) and not isinstance(value, type):
-            effect = _write_effect(value)
-            if effect is not None:
-                reach.own.effects.append(effect)
-            code = self._code(value, reach)
-            reach.own.effects += code.conditional
-            return {"code": code.checksum.hex(), "function": code.name}
-        return self._value(value, reach)
-
-    def _value(self, value: Any, reach: Reach) -> Entry:
-        found = self.identifier.describe(value)
-        if found.has_code:
-            reach.codes.append(found.checksum)
-        reach.own.effects += found.effects
-        reach.own.files += found.files
-        reach.own.strings += path_candidates(value)
-        kind = type(value)
-        return {"type": f"{kind.__module__}.{kind.__qualname__}", "value": found.checksum.hex()}
-
-    def _code(self, function: Any, reach: Reach) -> CodeIdentity:
-        code = self.identifier.code(function)
-        reach.codes.append(code.checksum)
-        reach.own.effects += code.effects
-        reach.own.files += code.files
-        self.freshness.check(code)
-        return code
+        if kind is float and value == value:
+            return {"float": value.hex()}
+        if kind in INLINED:
+            entry = inlined(value, own.strings)
+            if entry is not None:
+                return entry
+        found = self.lexicon.literal(value)
+        reach.codes += found.codes
+        own.effects += found.effects
+        own.files += found.files
+        own.strings += found.strings
+        return found.entry
 
 
-def _write_effect(function: Any) -> Effect | None:
-    name = writer_name(function)
-    return None if name is None else Effect(WRITE, name, name)
+def _produces(fused: FusedGraph) -> bool:
+    # An inner producer has its own token in its recipe, and data its content.
+    return any(node.data_producer for node in fused.inner.values())
 
 
-def _container_name(node: Any) -> str:
-    if isinstance(node, Tuple):
-        return "tuple"
-    raise RefusedError(f"unknown kind of container: {type(node).__qualname__}")
-
-
-def _join(codes: list[bytes]) -> str:
-    if len(codes) == 1:
-        return codes[0].hex()
-    return hashlib.sha256(b"".join(codes)).hexdigest()
+def _named(identity: Identity, reach: Reach) -> Entry:
+    if identity.expires is not None or identity.covers:
+        reach.inherit(identity)
+    return {"value" if identity.recipe is None else "transformation": identity.checksum}
 
 
 identify_open_files()

@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from importlib.machinery import PathFinder
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ..errors import ConfigurationError
 
 POLICIES = ("exact", "minor", "ignore")
+_DEFAULT = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,46 +41,146 @@ class Owner:
 
         Parameters
         ----------
-        policy : {"exact", "minor", "ignore"}
-            The whole version, its first two numbers, or none.
+        policy : str
+            As :func:`check_policy` gives it. Each distribution counts with its whole version
+            (``exact``), with its first two numbers (``minor``) or without one (``ignore``).
 
         Returns
         -------
         str
-            Such as ``numpy 2.4``.
+            Such as ``numpy 2.4.1``, ``numpy 2.4.*`` or ``numpy``.
         """
-        if policy == "ignore":
-            return self.name
-        if policy == "minor":
-            versions = (".".join(item.split(".")[:2]) for item in self.version.split("&"))
-            return f"{self.name} {'&'.join(versions)}"
-        return f"{self.name} {self.version}"
+        return _identity(self, policy)
+
+
+@lru_cache(maxsize=4096)
+def _identity(owner: Owner, policy: str) -> str:
+    pairs = zip(owner.name.split("&"), owner.version.split("&"), strict=False)
+    return "&".join(_counted(name, version, policy) for name, version in pairs)
+
+
+def _counted(name: str, version: str, policy: str) -> str:
+    default, single = _parsed(policy)
+    chosen = single.get(normalized(name), default)
+    if chosen == "ignore":
+        return name
+    if chosen == "minor":
+        return f"{name} {'.'.join(version.split('.')[:2])}.*"
+    return f"{name} {version}"
 
 
 PYTHON = Owner("python", platform.python_version())
 
 
-def check_policy(policy: str) -> str:
-    """Return a version policy that exists.
+def normalized(name: str) -> str:
+    """Write the name of a distribution as PEP 503 does.
 
     Parameters
     ----------
-    policy : str
-        As the user wrote it.
+    name : str
+        Such as ``Ruamel_YAML``.
 
     Returns
     -------
     str
-        The same.
+        Such as ``ruamel-yaml``.
+    """
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def check_policy(policy: str | Mapping[str, str]) -> str:
+    """Bring a version policy into the one form in which it is written down.
+
+    Parameters
+    ----------
+    policy : str or mapping
+        ``exact``, ``minor`` or ``ignore``; or a mapping from names of distributions (``python`` is
+        one of them, ``default`` stands for all others) to these; or what this function returns.
+
+    Returns
+    -------
+    str
+        Such as ``exact`` or ``exact, my-lib=ignore, numpy=minor``.
 
     Raises
     ------
     ConfigurationError
-        If it isn't one of ``exact``, ``minor``, ``ignore``.
+        If it is something else, naming it.
     """
+    if isinstance(policy, str):
+        default, single = _parsed(policy)
+    elif isinstance(policy, Mapping):
+        default = _checked(policy.get(_DEFAULT, "exact"))
+        single = {
+            normalized(str(name)): _checked(chosen)
+            for name, chosen in policy.items()
+            if name != _DEFAULT
+        }
+    else:
+        _checked(policy)
+        default, single = "exact", {}
+    parts = sorted(f"{name}={chosen}" for name, chosen in single.items() if chosen != default)
+    return ", ".join([default, *parts])
+
+
+@lru_cache(maxsize=64)
+def _parsed(policy: str) -> tuple[str, dict[str, str]]:
+    default, *parts = (part.strip() for part in policy.split(","))
+    pairs = (part.partition("=") for part in parts)
+    return _checked(default), {normalized(name): _checked(chosen) for name, _, chosen in pairs}
+
+
+def _checked(policy: Any) -> str:
     if policy not in POLICIES:
-        raise ConfigurationError(f"versions must be one of {POLICIES}, not {policy!r}")
-    return policy
+        raise ConfigurationError(
+            f"versions must be one of {', '.join(POLICIES)}, or a mapping from names of "
+            f"distributions to these, not {policy!r}"
+        )
+    return str(policy)
+
+
+def environment() -> dict[str, str]:
+    """List what is installed.
+
+    Returns
+    -------
+    dict of str to str
+        Normalized name to version, sorted, of Python itself and all distributions on ``sys.path``,
+        editable ones too. Looked up again when ``sys.path`` has changed.
+    """
+    return dict(_environment(tuple(sys.path)))
+
+
+def environment_checksum() -> str:
+    """Give the checksum of what is installed.
+
+    Returns
+    -------
+    str
+        SHA-256, 64 hex digits, of :func:`environment_document`.
+    """
+    return sha256(environment_document()).hexdigest()
+
+
+def environment_document() -> bytes:
+    """Write :func:`environment` as JSON with sorted keys, without spaces.
+
+    Returns
+    -------
+    bytes
+        UTF-8.
+    """
+    return json.dumps(environment(), sort_keys=True, separators=(",", ":")).encode()
+
+
+@lru_cache(maxsize=4)
+def _environment(search_path: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for distribution in distributions(path=list(search_path)):
+        name, version = _name_and_version(distribution)
+        found.setdefault(normalized(name), version)  # the first on the path is imported
+    found["python"] = PYTHON.version
+    return dict(sorted(found.items()))
 
 
 _owners: dict[tuple[str, str | None], Owner | None] = {}

@@ -128,7 +128,8 @@ class Encoder:
     def _find(self, kind: type) -> Handler:
         from . import objects
 
-        top = (kind.__module__ or "").partition(".")[0]
+        # Cython gives some of its types a descriptor for a module.
+        top = str(kind.__module__ or "").partition(".")[0]
         provider = _PROVIDERS.get(top)
         own = objects.own_handler(kind)
         if own is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from inspect import getattr_static
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,12 @@ import pandas as pd
 from .encoder import Encoder, Handler, located
 from .literals import text
 from .nodes import Piece
+from .reduction import encode_attributes
+
+_INTERNAL = {
+    *("_mgr", "_item_cache", "_attrs", "_flags", "_is_copy", "_cacher", "_name", "name"),
+    *("_metadata", "_typ", "_cache", "_data", "_names", "_id", "_range"),
+}
 
 
 def find_handler(kind: type) -> Handler | None:
@@ -65,6 +73,14 @@ def _encode_extras(encoder: Encoder, value: Any, out: list[Piece]) -> None:
     own = {name: getattr(value, name, None) for name in value._metadata if name != "_name"}
     own.pop("name", None)
     encoder.attributes(own.items(), out)
+    encode_attributes(encoder, value, {*_INTERNAL, *own, *_accessors(value)}, out)
+
+
+def _accessors(value: Any) -> Iterator[str]:
+    """Yield the names under which pandas keeps accessors that have been used."""
+    for name in value.__dict__:
+        if "Accessor" in type(getattr_static(type(value), name, None)).__name__:
+            yield name
 
 
 def _index(encoder: Encoder, value: Any, out: list[Piece]) -> None:
@@ -78,7 +94,7 @@ def _index(encoder: Encoder, value: Any, out: list[Piece]) -> None:
     elif isinstance(value, pd.RangeIndex):
         encoder.items((value.start, value.stop, value.step), out)
     else:
-        encoder.encode(getattr(value, "freqstr", None), out)
+        encoder.encode(getattr(value, "freq", None), out)
         encode_values(encoder, value.array, out)
 
 
@@ -140,6 +156,16 @@ def _encode_dtype(encoder: Encoder, dtype: Any, out: list[Piece]) -> None:
         encoder.encode(dtype.pyarrow_dtype, out)
     elif isinstance(dtype, np.dtype):
         encoder.encode(dtype, out)
+    elif isinstance(dtype, pd.DatetimeTZDtype):
+        encoder.items((dtype.unit, dtype.tz), out)
+    elif isinstance(dtype, pd.PeriodDtype):
+        encoder.encode(dtype.freq, out)
+    elif isinstance(dtype, pd.SparseDtype):
+        encoder.items((dtype.subtype, dtype.fill_value), out)
+    elif type(dtype).__module__.partition(".")[0] != "pandas":
+        encoder.encode(type(dtype), out)
+        encoder.items((str(dtype), *(getattr(dtype, name) for name in dtype._metadata)), out)
+        encode_attributes(encoder, dtype, {"_cache"}, out)  # filled when first asked
     else:
         out.append(text(str(dtype)))
 

@@ -50,10 +50,13 @@ class GraphIdentity:
         Key to Identity, for every node that has one, data and aliases included.
     refused : dict
         Key to Refusal, for every other node.
+    inner : dict
+        Transformation checksum to Identity, of the tasks inside fused ones.
     """
 
     known: dict[Key, Identity] = field(default_factory=dict)
     refused: dict[Key, Refusal] = field(default_factory=dict)
+    inner: dict[str, Identity] = field(default_factory=dict)
 
 
 def identify_graph(
@@ -121,6 +124,7 @@ def identify_graph(
         except Exception as error:
             # Hashing runs code of users' classes; whatever it raises, the task is only not cached.
             refused[key] = Refusal(f"identifying it failed: {type(error).__name__}: {error}", key)
+    result.inner = describer.inner
     return result
 
 
@@ -130,16 +134,17 @@ def _exchanging(graph: Graph) -> dict[Key, str]:
     A peer-to-peer shuffle sends its data to other workers as its transfer tasks run; a transfer
     that is restored sends nothing.
     """
-    found = {}
-    for node in graph.values():
-        if (
-            isinstance(node, Task)
-            and type(node) is not Task
-            and not isinstance(node, NestedContainer)
-        ):
-            for key in node.dependencies:
-                found[key] = f"it exchanges data behind the graph's back, for {type(node).__name__}"
-    return found
+    ordinary = {kind for kind in set(map(type, graph.values())) if not _is_special(kind)}
+    return {
+        key: f"it exchanges data behind the graph's back, for {type(node).__name__}"
+        for node in graph.values()
+        if type(node) not in ordinary
+        for key in node.dependencies
+    }
+
+
+def _is_special(kind: type) -> bool:
+    return issubclass(kind, Task) and kind is not Task and not issubclass(kind, NestedContainer)
 
 
 class UpstreamRefusedError(RefusedError):

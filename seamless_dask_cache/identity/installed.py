@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from types import ModuleType
-from typing import Any
+from types import FunctionType, ModuleType
+from typing import Any, cast
 
 from .distributions import Owner, owner_of
 from .effects import RANDOM, effect_kind, seed_parameter
@@ -42,16 +42,102 @@ def home_of(subject: Any) -> tuple[Owner, str] | None:
     name = getattr(subject, "__qualname__", None) or getattr(subject, "__name__", None)
     if not isinstance(name, str) or not _is_found(subject, module, name):
         return None
+    if isinstance(subject, FunctionType) and _is_users_code(subject):
+        return None  # it took over name and module by functools.wraps
     return owner, f"{module}.{name}"
 
 
+def _is_users_code(function: FunctionType) -> bool:
+    inner: Any = function
+    while isinstance(inner, FunctionType):
+        name = inner.__globals__.get("__name__")
+        # Libraries run generated code in namespaces that have no name, or one that is no module's.
+        if (name == "__main__" or name in sys.modules) and owner_of(name) is None:
+            return True
+        inner = inner.__dict__.get("__wrapped__")
+    return False
+
+
+def maker_of(function: FunctionType) -> Owner | None:
+    """Find who installed the code that made a function which has no name of its own.
+
+    Parameters
+    ----------
+    function : types.FunctionType
+        Such as the wrapper that ``contextlib.contextmanager`` makes.
+
+    Returns
+    -------
+    Owner or None
+        Its globals are those of this distribution's module, which the version stands for; its
+        code, closure and defaults are still its own. ``None`` for the user's functions and for
+        code that was generated.
+    """
+    name = function.__globals__.get("__name__")
+    if not isinstance(name, str) or name == "__main__":
+        return None
+    file = function.__code__.co_filename.replace("\\", "/")
+    # A shipped function has a copy of its globals, and the path of its file elsewhere.
+    place = name.replace(".", "/")
+    if not file.endswith((f"/{place}.py", f"/{place}/__init__.py", f"<frozen {name}>")):
+        return None
+    return owner_of(name)
+
+
+def patched(subject: type, rest: tuple[str, ...]) -> Any:
+    """Give the user's function that stands in an installed class under a name.
+
+    Parameters
+    ----------
+    subject : type
+        An installed class.
+    rest : tuple of str
+        Attributes that code reads from it.
+
+    Returns
+    -------
+    object
+        ``None`` where the class has what it was installed with.
+    """
+    for base in subject.__mro__ if rest else ():
+        found = base.__dict__.get(rest[0])
+        if found is not None:
+            return found if is_users(found) else None
+    return None
+
+
+def is_users(value: Any) -> bool:
+    """Tell whether an attribute of an installed class is a function or class of the user.
+
+    Parameters
+    ----------
+    value : object
+        As it stands in the class.
+
+    Returns
+    -------
+    bool
+        Also for what a static method, a class method, a property or an accessor leads to.
+    """
+    if isinstance(value, FunctionType):
+        return _is_users_code(value)
+    if isinstance(value, type):
+        return owner_of(value.__module__) is None
+    inner = [
+        getattr(value, name, None)
+        for name in ("__func__", "fget", "func", "_accessor")
+        if hasattr(type(value), name) or name in getattr(value, "__dict__", ())
+    ]
+    return any(is_users(item) for item in inner if item is not None)
+
+
 def _is_found(subject: Any, module: str, name: str) -> bool:
-    found: Any = sys.modules.get(module)
+    place = found = cast(Any, sys.modules.get(module))
     for step in name.split("."):
-        found = getattr(found, step, _MISSING)
+        place, found = found, getattr(found, step, _MISSING)
     # Looking up a function of a class may bind it.
     return found is subject or (
-        found is not _MISSING and getattr(found, "__func__", None) is subject
+        isinstance(place, type) and getattr(found, "__func__", None) is subject
     )
 
 

@@ -2,89 +2,65 @@
 
 In this order:
 
-1. A type registered with :func:`register_identity`: what the registered function returns.
-2. A class with ``__seamless_identity__(self)``: what it returns.
-3. Locks are constants: they guard a computation and do not enter it.
-4. Handles, iterators, sockets, threads, frames, weak references, pointers, clients and futures of a
-   cluster are refused: what they give depends on more than what can be seen.
-5. Loggers are constants: logging is no effect.
-6. Functions, classes, modules and other callables enter as code.
-7. Members of an enumeration enter as class and name.
+1. Types registered with :func:`register_identity`, and classes with a method
+   ``__seamless_identity__(self)``: what the function or method returns, and the class as code.
+   Subclasses inherit it; the nearest declaration counts.
+2. Locks are constants: they guard a computation and do not enter it.
+3. Handles, iterators, sockets, threads, frames, weak references, pointers, shared memory, clients,
+   futures and variables of a cluster, and Dask collections are refused: what they give depends on
+   more than what can be seen. A bare ``object()`` is known by its address only: refused as an
+   argument, a constant where it belongs to the code.
+4. Loggers are constants: logging is no effect.
+5. Functions, classes, modules and other callables enter as code.
+6. Members of an enumeration enter as class and name.
+7. Subclasses of numpy's, pandas' and pyarrow's types enter as these do, with class and attributes;
+   sets without order; exceptions with arguments, attributes, cause and context.
 8. Anything else enters as what pickle (protocol 4) would rebuild it from: the callable, its
    arguments, the state with attributes sorted by name, list items and dict items; the class enters
-   as code. That is exactly what a worker in another process would get to see. It covers
-   ordinary Python objects whole, and extension types that can give their state, such as
-   scikit-learn's trees or Pillow's images.
+   as code. Of classes of the user, what is stored in the object and left out by its pickle enters
+   too. It covers ordinary Python objects whole, and extension types that give their state, such as
+   scikit-learn's trees.
 9. What can't be pickled is refused.
+
+Two rules bound the damage of a type that pickles badly: what may differ between two processes for
+equal objects is a miss, never a wrong hit; what an installed class hides from pickle is
+hidden from here too, and :func:`register_identity` is the answer.
 """
 
 from __future__ import annotations
 
-import copyreg
 import enum
 import logging
 import os
-import types
-import weakref
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from ..errors import RefusedError
 from .effects import ENVIRONMENT, RANDOM
-from .encoder import Encoder, Handler, located
-from .literals import size, text
+from .encoder import Encoder, Handler
+from .literals import text
 from .nodes import Piece
+from .reduction import (
+    dotted,
+    encode_exception,
+    encode_object,
+    encode_path_like,
+    encode_set,
+)
+from .uncertain import LOCKS, why_uncertain
 from .values import HANDLERS
 
+_FAMILIES = {
+    "numpy": "arrays",
+    "scipy": "arrays",
+    "pandas": "frames",
+    "pyarrow": "arrow",
+    "PIL": "images",
+    "xarray": "labelled",
+}
 _registered: dict[type, Callable[[Any], Any]] = {}
-
-_LOCKS = {
-    "_thread.lock",
-    "_thread.RLock",
-    "threading._RLock",
-    "threading.Condition",
-    "threading.Semaphore",
-    "threading.BoundedSemaphore",
-    "multiprocessing.synchronize.Lock",
-    "multiprocessing.synchronize.RLock",
-    "dask.utils.SerializableLock",
-    "distributed.lock.Lock",
-    "filelock._unix.UnixFileLock",
-}
-_UNCERTAIN = {
-    "socket.socket": "a socket",
-    "threading.Thread": "a thread",
-    "threading.Event": "a thread's event",
-    "_thread._local": "thread-local state",
-    "subprocess.Popen": "a process",
-    "sqlite3.Connection": "a database connection",
-    "distributed.client.Client": "a Dask client",
-    "distributed.client.Future": "a future",
-    "distributed.actor.Actor": "an actor",
-    "distributed.worker.Worker": "a Dask worker",
-    "distributed.scheduler.Scheduler": "a Dask scheduler",
-    "concurrent.futures._base.Future": "a future",
-    "_asyncio.Future": "a future",
-    "_asyncio.Task": "a running task",
-    "_ctypes._Pointer": "a pointer",
-    "_ctypes.CFuncPtr": "a pointer to a C function",
-    "_ctypes._SimpleCData": "a ctypes value",
-    "_ctypes.Structure": "a ctypes value",
-    "_io._IOBase": "an open file",
-}
-_UNCERTAIN_TYPES: tuple[tuple[Any, str], ...] = (
-    (types.GeneratorType, "a generator"),
-    (types.CoroutineType, "a coroutine"),
-    (types.AsyncGeneratorType, "an asynchronous generator"),
-    (types.FrameType, "a frame"),
-    (types.TracebackType, "a traceback"),
-    (weakref.ref, "a weak reference"),
-    (weakref.ProxyType, "a weak reference"),
-    (weakref.CallableProxyType, "a weak reference"),
-    (weakref.WeakKeyDictionary, "a weak dictionary"),
-    (weakref.WeakValueDictionary, "a weak dictionary"),
-)
-_IN_MEMORY = {"_io.BytesIO", "_io.StringIO"}
+_registered_by_name: dict[str, Callable[[Any], Any]] = {}
 
 
 def register_identity(kind: type, function: Callable[[Any], Any]) -> None:
@@ -108,6 +84,19 @@ def register_identity(kind: type, function: Callable[[Any], Any]) -> None:
     _registered[kind] = function
 
 
+def register_identity_by_name(name: str, function: Callable[[Any], Any]) -> None:
+    """Say what identifies the values of a type of a library that is not imported yet.
+
+    Parameters
+    ----------
+    name : str
+        Module and qualified name of the class; subclasses are meant too.
+    function : callable
+        As for :func:`register_identity`.
+    """
+    _registered_by_name[name] = function
+
+
 def registered() -> dict[type, Callable[[Any], Any]]:
     """Give the table of registered types."""
     return _registered
@@ -127,7 +116,7 @@ def own_handler(kind: type) -> Handler | None:
         For registered types and classes with ``__seamless_identity__``.
     """
     for base in kind.__mro__:
-        function = _registered.get(base)
+        function = _registered.get(base) or _registered_by_name.get(dotted(base))
         if function is not None:
             return _declared(function)
         if "__seamless_identity__" in base.__dict__:
@@ -137,10 +126,26 @@ def own_handler(kind: type) -> Handler | None:
 
 def _declared(function: Callable[[Any], Any]) -> Handler:
     def handler(encoder: Encoder, value: Any, out: list[Piece]) -> None:
-        out.append(b"t" + text("declared") + text(_dotted(type(value))))
-        encoder.encode(function(value), out)
+        out.append(b"t" + text("declared"))
+        encoder.constructed.append(type(value))
+        try:
+            # The word is about the value; what its methods do is code as any other.
+            encoder.encode(type(value), out)
+            encoder.encode(_said(function, value), out)
+        finally:
+            encoder.constructed.pop()
 
     return handler
+
+
+def _said(function: Callable[[Any], Any], value: Any) -> Any:
+    try:
+        return function(value)
+    except RefusedError:
+        raise
+    except Exception as error:
+        reason = f"the declared identity of {dotted(type(value))} raised {error!r}"
+        raise RefusedError(reason) from error
 
 
 def find_handler(kind: type) -> Handler:
@@ -156,17 +161,23 @@ def find_handler(kind: type) -> Handler:
     callable
         It may always refuse.
     """
-    from . import callables
-
     known = HANDLERS.get(kind)
     if known is not None:
         return known
-    names = [_dotted(base) for base in kind.__mro__]
-    if not _LOCKS.isdisjoint(names):
+    names = {dotted(base) for base in kind.__mro__}
+    if not LOCKS.isdisjoint(names):
         return _constant("lock")
-    reason = _why_uncertain(kind, names)
+    reason = why_uncertain(kind)
     if reason is not None:
         return _refusal(reason)
+    if hasattr(kind, "__dask_graph__") and "dask._expr.Expr" not in names:
+        return _collection(_find_certain(kind, names))
+    return _find_certain(kind, names)
+
+
+def _find_certain(kind: type, names: set[str]) -> Handler:
+    from . import callables
+
     if issubclass(kind, (logging.Logger, logging.LoggerAdapter)):
         return _constant("logger")
     if "random.Random" in names:
@@ -175,27 +186,50 @@ def find_handler(kind: type) -> Handler:
         return _environment
     if issubclass(kind, enum.Enum):
         return _enum_member
-    if {"dask._task_spec.GraphNode", "dask._task_spec.TaskRef"} & set(names):
+    if not names.isdisjoint({"dask._task_spec.GraphNode", "dask._task_spec.TaskRef"}):
         return _graph_node
-    return callables.find_handler(kind) or _by_reduction
+    if hasattr(kind, "__seamless_call_policy__"):
+        return _cached_function
+    return _family_handler(kind) or callables.find_handler(kind) or _general_handler(kind)
 
 
-def _dotted(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _why_uncertain(kind: type, names: list[str]) -> str | None:
-    for base, reason in _UNCERTAIN_TYPES:
-        if issubclass(kind, base):
-            return reason
-    if not _IN_MEMORY.isdisjoint(names):
-        return None
-    for name in names:
-        if name in _UNCERTAIN:
-            return _UNCERTAIN[name]
-    if hasattr(kind, "__next__") and kind.__module__ in ("builtins", "itertools", "_csv"):
-        return "an iterator"
+def _family_handler(kind: type) -> Handler | None:
+    for base in kind.__mro__:
+        family = _FAMILIES.get(str(base.__module__ or "").partition(".")[0])
+        if family is not None:
+            handler: Handler | None = import_module(f".{family}", __package__).find_handler(kind)
+            return handler
     return None
+
+
+def _general_handler(kind: type) -> Handler:
+    if kind is object:
+        return _sentinel
+    if issubclass(kind, BaseException):
+        return encode_exception
+    if issubclass(kind, (set, frozenset)):
+        return encode_set
+    if issubclass(kind, os.PathLike):
+        return encode_path_like
+    return encode_object
+
+
+def _sentinel(encoder: Encoder, value: Any, out: list[Piece]) -> None:
+    if not encoder.shared:
+        raise RefusedError("an object() is known by its address only")
+    out.append(b"t" + text("object()"))
+
+
+def _collection(otherwise: Handler) -> Handler:
+    def handler(encoder: Encoder, value: Any, out: list[Piece]) -> None:
+        if value.__dask_graph__() is not None:
+            name = dotted(type(value))
+            raise RefusedError(
+                f"a Dask collection ({name}) inside a value: its result is not known"
+            )
+        otherwise(encoder, value, out)
+
+    return handler
 
 
 def _constant(name: str) -> Handler:
@@ -207,7 +241,7 @@ def _constant(name: str) -> Handler:
 
 def _refusal(reason: str) -> Handler:
     def handler(encoder: Encoder, value: Any, out: list[Piece]) -> None:
-        raise RefusedError(f"{reason} ({_dotted(type(value))}) has no certain identity")
+        raise RefusedError(f"{reason} ({dotted(type(value))}) has no certain identity")
 
     return handler
 
@@ -216,20 +250,34 @@ def _enum_member(encoder: Encoder, value: Any, out: list[Piece]) -> None:
     out.append(b"t" + text("enum"))
     encoder.encode(type(value), out)
     # Only a combination of flags has no name of its own.
-    encoder.encode(value.name, out)
-    if value.name is None or value.name not in type(value).__members__:
+    encoder.encode(value._name_, out)
+    if value._name_ is None or value._name_ not in type(value).__members__:
         encoder.encode(value._value_, out)
 
 
 def _random_state(encoder: Encoder, value: Any, out: list[Piece]) -> None:
     if encoder.shared:
         encoder.effect(RANDOM, "state of a random generator")
-    _by_reduction(encoder, value, out)
+    encode_object(encoder, value, out)
 
 
 def _environment(encoder: Encoder, value: Any, out: list[Piece]) -> None:
     encoder.effect(ENVIRONMENT, "os.environ")
     out.append(b"t" + text("os.environ"))
+
+
+def _cached_function(encoder: Encoder, value: Any, out: list[Piece]) -> None:
+    from .content import encode_contents
+    from .policy import call_policy
+
+    # Called within a task, a cached function is just the function.
+    policy = call_policy(value)
+    if policy is None:
+        raise RefusedError(f"{dotted(type(value))} does not say how it is identified")
+    out.append(b"t" + text("cached"))
+    encoder.items((policy.function, policy.version), out)
+    if policy.files:
+        encode_contents(encoder, policy.files, out)
 
 
 def _graph_node(encoder: Encoder, value: Any, out: list[Piece]) -> None:
@@ -238,60 +286,3 @@ def _graph_node(encoder: Encoder, value: Any, out: list[Piece]) -> None:
         raise RefusedError(f"a node of a Dask graph ({type(value).__name__}) outside of its graph")
     out.append(b"t" + text("graph node"))
     encoder.encode(hook(value), out)
-
-
-def _by_reduction(encoder: Encoder, value: Any, out: list[Piece]) -> None:
-    encoder.container(value, out, _fill_reduction)
-
-
-def _fill_reduction(encoder: Encoder, value: Any, out: list[Piece]) -> None:
-    out.append(b"t" + text("object"))
-    reduced = _reduce(value)
-    kind = type(value)
-    encoder.constructed.append(kind)
-    try:
-        with located(kind.__name__):
-            encoder.encode(kind, out)
-            _encode_parts(encoder, reduced, out)
-    finally:
-        encoder.constructed.pop()
-
-
-def _encode_parts(encoder: Encoder, reduced: Any, out: list[Piece]) -> None:
-    if isinstance(reduced, str):
-        encoder.encode(reduced, out)
-        return
-    function, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
-    encoder.encode(function, out)
-    out.append(b"(" + size(len(arguments)))
-    encoder.items(arguments, out)
-    _encode_state(encoder, state, out)
-    encoder.encode(None if items is None else list(items), out)
-    encoder.encode(None if pairs is None else dict(pairs), out)
-
-
-def _reduce(value: Any) -> Any:
-    reducer = copyreg.dispatch_table.get(type(value))
-    try:
-        reduced = reducer(value) if reducer is not None else value.__reduce_ex__(4)
-    except Exception as error:
-        reason = f"{_dotted(type(value))} can't be reduced to its parts: {error}"
-        raise RefusedError(reason) from error
-    if isinstance(reduced, str) or (isinstance(reduced, tuple) and len(reduced) >= 2):
-        return reduced
-    raise RefusedError(f"{_dotted(type(value))} reduces to something else than its parts")
-
-
-def _encode_state(encoder: Encoder, state: Any, out: list[Piece]) -> None:
-    if type(state) is dict:
-        encoder.attributes(state.items(), out)
-    elif type(state) is tuple and len(state) == 2 and _are_attributes(state):
-        out.append(b"2")
-        encoder.attributes((state[0] or {}).items(), out)
-        encoder.attributes((state[1] or {}).items(), out)
-    else:
-        encoder.encode(state, out)
-
-
-def _are_attributes(state: tuple[Any, ...]) -> bool:
-    return all(part is None or type(part) is dict for part in state)

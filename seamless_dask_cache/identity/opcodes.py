@@ -72,6 +72,19 @@ REBINDING = frozenset(
 )
 """Opcodes that change a global name."""
 
+REBINDING_CLOSURE = frozenset(
+    opcode.opmap[name] for name in ("STORE_DEREF", "DELETE_DEREF") if name in opcode.opmap
+)
+"""Opcodes that change a variable of an enclosing function, or one that a nested function sees."""
+
+SETTING = frozenset(
+    opcode.opmap[name] for name in ("STORE_ATTR", "DELETE_ATTR") if name in opcode.opmap
+)
+"""Opcodes that change an attribute."""
+
+DOUBLING = frozenset(opcode.opmap[name] for name in ("COPY", "DUP_TOP") if name in opcode.opmap)
+"""Opcodes that keep an object for a second use, as ``object.attribute += 1`` does."""
+
 
 def _kinds() -> list[int]:
     kinds = [OTHER] * 512
@@ -99,11 +112,29 @@ PUSH_NULL = opcode.opmap.get("PUSH_NULL", -1)
 JUMPS = {*opcode.hasjrel, *opcode.hasjabs}
 """Instructions after which the code does not simply go on with the next one."""
 
+JUMPS_ABSOLUTE = frozenset(opcode.hasjabs)
+BACKWARD = frozenset(number for name, number in opcode.opmap.items() if "JUMP_BACKWARD" in name)
+"""Jumps whose argument counts back; until 3.10 all of those are absolute."""
+
 EXTENDED_ARG = opcode.opmap["EXTENDED_ARG"]
-_CACHE = opcode.opmap.get("CACHE", -1)
+CACHE = opcode.opmap.get("CACHE", -1)
+PLAIN_LOAD = opcode.HAVE_ARGUMENT
+METHOD_LOADS = (
+    {opcode.opmap["LOAD_METHOD"]: opcode.opmap["LOAD_ATTR"]}
+    if sys.version_info[:2] == (3, 11)  # 3.10 decides by the form of the call alone
+    else {}
+)
+"""Opcodes that load an attribute for a call, which the compiler also loads without."""
+
+DROPPED = frozenset(
+    opcode.opmap[name] for name in ("NOP", "PUSH_NULL", "CACHE") if name in opcode.opmap
+)
+"""Opcodes that do nothing, or that only prepare the stack for a call."""
+
 _GLOBAL_SHIFT = 1 if sys.version_info >= (3, 11) else 0
 _ATTRIBUTE_SHIFT = 1 if sys.version_info >= (3, 12) else 0
 _SUPER_SHIFT = 2
+_SHIFTED = {opcode.opmap["LOAD_GLOBAL"], opcode.opmap["LOAD_ATTR"]}
 # Until 3.10 the qualified name of a nested function is a constant of the enclosing one.
 QUALNAME_IS_CONSTANT = sys.version_info < (3, 11)
 
@@ -134,7 +165,7 @@ def instructions(raw: bytes) -> list[Instruction]:
     prefix = 0
     for offset in range(0, len(raw), 2):
         number = raw[offset]
-        if number == _CACHE:
+        if number == CACHE:
             continue
         argument = raw[offset + 1] | prefix
         if number == EXTENDED_ARG:
@@ -143,6 +174,24 @@ def instructions(raw: bytes) -> list[Instruction]:
         prefix = 0
         found.append(Instruction(number, argument, KIND[number], offset))
     return found
+
+
+def name_index(instruction: Instruction) -> int:
+    """Give the index of a global's or an attribute's name, without the bits for calls.
+
+    Parameters
+    ----------
+    instruction : Instruction
+        A load of a global or an attribute.
+
+    Returns
+    -------
+    int
+        Index into ``co_names``.
+    """
+    shift = _GLOBAL_SHIFT if instruction.kind == GLOBAL else _ATTRIBUTE_SHIFT
+    plain = instruction.opcode in METHOD_LOADS or instruction.opcode not in _SHIFTED
+    return instruction.argument if plain else instruction.argument >> shift
 
 
 def name_of(code: CodeType, instruction: Instruction) -> str:
@@ -161,10 +210,8 @@ def name_of(code: CodeType, instruction: Instruction) -> str:
         A global, attribute or variable name.
     """
     kind, argument = instruction.kind, instruction.argument
-    if kind == GLOBAL:
-        return code.co_names[argument >> _GLOBAL_SHIFT]
-    if kind == ATTRIBUTE:
-        return code.co_names[argument >> _ATTRIBUTE_SHIFT]
+    if kind in (GLOBAL, ATTRIBUTE):
+        return code.co_names[name_index(instruction)]
     if kind == SUPER_ATTRIBUTE:
         return code.co_names[argument >> _SUPER_SHIFT]
     if kind in (FAST_FAST, STORE_LOAD, STORE_STORE):

@@ -53,12 +53,15 @@ class CallPolicy(NamedTuple):
         Turns ``(args, kwargs)`` into the form in which the call is identified.
     expires : float or None
         Seconds after which a stored result counts no more.
+    files : tuple
+        Paths, patterns and ``File`` objects whose content enters the identity of every call.
     """
 
     function: Callable[..., Any]
     version: Any
     normalize: Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
     expires: float | None
+    files: tuple[Any, ...] = ()
 
 
 def call_policy(function: Any) -> CallPolicy | None:

@@ -2,32 +2,84 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-from seamless_dask_cache.identity.effects import Effect
-from seamless_dask_cache.identity.policy import CallPolicy
+if TYPE_CHECKING:
+    from seamless_dask_cache.identity.effects import Effect
+    from seamless_dask_cache.identity.recipe import Identity
 
 
-@dataclass
 class Scope:
-    """What one call reaches by itself, apart from the calls that make its inputs."""
+    """What one call reaches by itself, apart from the calls that make its inputs.
 
-    effects: list[Effect] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-    strings: list[str] = field(default_factory=list)
+    Attributes
+    ----------
+    effects : list of Effect
+        Of its code, and of functions among its arguments.
+    files : list of str
+        What its code and its arguments name as files.
+    strings : list of str
+        Strings among its arguments, which may name files.
+    """
+
+    __slots__ = ("effects", "files", "strings")
+
+    def __init__(self) -> None:
+        self.effects: list[Effect] = []
+        self.files: list[str] = []
+        self.strings: list[str] = []
 
 
-@dataclass
+class NoPatternError(Exception):
+    """An identity depends on its inputs in another way than by naming them."""
+
+
 class Reach:
-    """What describing one task met on its way."""
+    """What describing one task met on its way, nested calls included.
 
-    codes: list[bytes] = field(default_factory=list)
-    effects: list[Effect] = field(default_factory=list)
-    own: Scope = field(default_factory=Scope)
-    calls: int = 0
-    lifted_calls: int = 0
-    expires: float | None = None
+    Attributes
+    ----------
+    codes : list of bytes
+        Checksums of all code that the task names.
+    effects : list of Effect
+        Of all calls.
+    calls : int
+        How many.
+    lifted_calls : int
+        Those that the user vouched for.
+    expires : float or None
+        Seconds until the first of what the task is made of expires.
+    covers : dict of str to str
+        Files that stand in the identity, with their state.
+    pattern : bool
+        The inputs are placeholders.
+
+    Notes
+    -----
+    One is made for each task of a graph, hence neither a dataclass nor made of parts.
+    """
+
+    __slots__ = ("calls", "codes", "covers", "effects", "expires", "lifted_calls", "pattern")
+
+    def __init__(self, *, pattern: bool = False) -> None:
+        self.codes: list[bytes] = []
+        self.effects: list[Effect] = []
+        self.calls = 0
+        self.lifted_calls = 0
+        self.expires: float | None = None
+        self.covers: dict[str, str] = {}
+        self.pattern = pattern
+
+    def need_inputs(self) -> None:
+        """Say that what follows depends on the inputs themselves.
+
+        Raises
+        ------
+        NoPatternError
+            When there are only placeholders for them.
+        """
+        if self.pattern:
+            raise NoPatternError
 
     @property
     def lifted(self) -> bool:
@@ -39,11 +91,17 @@ class Reach:
         if seconds is not None:
             self.expires = seconds if self.expires is None else min(self.expires, seconds)
 
+    def inherit(self, identity: Identity) -> None:
+        """Take over what an input brings along."""
+        self.expire(identity.expires)
+        if identity.recipe is None:
+            self.covers.update(identity.covers)
 
-class Asked(NamedTuple):
-    """What was asked of a function once."""
-
-    policy: CallPolicy | None
-    effect: Effect | None
-    ordered: bool
-    is_dask: bool
+    def include(self, inner: Reach) -> None:
+        """Take over what describing a part of the task met."""
+        self.codes += inner.codes
+        self.effects += inner.effects
+        self.covers.update(inner.covers)
+        self.calls += inner.calls
+        self.lifted_calls += inner.lifted_calls
+        self.expire(inner.expires)

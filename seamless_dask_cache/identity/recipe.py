@@ -15,7 +15,9 @@ An argument is one of: a JSON scalar that stands for itself (exact ``None``, ``b
 ``str``); ``{"float": hex}``; ``{"value": checksum, "type": name}`` for a value by its canonical
 encoding; ``{"transformation": checksum}`` or ``{"value": checksum}`` for an input that another node
 of the graph makes; ``{"code": checksum, "function": name}`` for a callable; ``{"list": [...]}`` and
-its like for a container that has inputs inside; ``{"call": recipe}`` for a nested call.
+its like (``tuple``, ``set``, and ``dict`` with keys and values in turn) for a container that has
+inputs inside, or that is short and plain, and ``{"slice": [start, stop, step]}``
+(:mod:`~seamless_dask_cache.identity.inline`); ``{"call": recipe}`` for a nested call.
 
 ``files`` (file state of each argument that names an existing file) and ``producer`` (the token by
 which Dask names what a task reads) appear only where they apply. The key of a task never does.
@@ -51,6 +53,8 @@ class Identity(NamedTuple):
         Seconds after which a stored result counts no more.
     trusted : bool
         Whether the user declared the task pure.
+    covers : tuple of (str, str)
+        Files whose state or content stands in the checksum: path, and state when it was looked at.
     """
 
     checksum: str
@@ -59,6 +63,7 @@ class Identity(NamedTuple):
     code: str
     expires: float | None = None
     trusted: bool = False
+    covers: tuple[tuple[str, str], ...] = ()
 
     @property
     def entry(self) -> dict[str, str]:
@@ -73,9 +78,12 @@ def dump_recipe(document: Mapping[str, Any]) -> bytes:
     an unambiguous form first.
     """
     try:
-        return orjson.dumps(document, option=PLAIN)
+        recipe = orjson.dumps(document, option=PLAIN)
     except TypeError:
-        return orjson.dumps(_json_safe(document), option=PLAIN)
+        recipe = orjson.dumps(_json_safe(document), option=PLAIN)
+    # orjson writes into a kilobyte and shrinks it in place: kept by the thousand, such blocks leave
+    # as much memory unused between them. A copy lies dense.
+    return b"%b" % recipe
 
 
 def _json_safe(entry: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dis
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
 
@@ -204,6 +204,8 @@ class Argument:
 
     kind: str  # "constant", "local", "global", "free", "computed"
     value: Any = None
+    # Index of the instruction that finished it.
+    position: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,8 @@ class Call:
 
     positional: tuple[Argument, ...]
     keywords: dict[str, Argument]
+    # Index of the instruction that calls.
+    position: int = field(default=-1, compare=False)
 
     def argument(self, position: int, name: str) -> Argument | None:
         """Give an argument by position or keyword; ``None`` where it is left out."""
@@ -220,7 +224,6 @@ class Call:
         return self.keywords.get(name)
 
 
-_COMPUTED = Argument("computed")
 _VARIABLES = {GLOBAL: "global", NAME: "global", FAST: "local", DEREF: "free"}
 
 
@@ -248,32 +251,32 @@ def call_after(code: CodeType, steps: list[Instruction], position: int) -> Call 
     if begin < len(steps) and steps[begin].opcode == PUSH_NULL:
         begin += 1
     names: Sequence[str] = ()
-    for step in steps[begin : begin + _LONGEST_CALL]:
+    for index, step in enumerate(steps[begin : begin + _LONGEST_CALL], begin):
         if step.opcode == KW_NAMES:
             names = code.co_consts[step.argument]
         if step.opcode in CALLS:
             extra = 1 if step.opcode in KEYWORD_CALLS else 0
             if len(stack) == step.argument + extra:
-                return _call(stack, names, extra)
+                return _call(stack, names, extra, index)
             if step.opcode not in KEYWORD_CALLS:
                 names = ()
-        if step.opcode in JUMPS or not _advance(code, step, stack):
+        if step.opcode in JUMPS or not _advance(code, step, stack, index):
             return None
     return None
 
 
-def _call(stack: list[Argument], names: Sequence[str], extra: int) -> Call | None:
+def _call(stack: list[Argument], names: Sequence[str], extra: int, position: int) -> Call | None:
     if extra:
         last = stack.pop()
         if not isinstance(last.value, tuple):
             return None
         names = last.value
     split = len(stack) - len(names)
-    return Call(tuple(stack[:split]), dict(zip(names, stack[split:], strict=True)))
+    return Call(tuple(stack[:split]), dict(zip(names, stack[split:], strict=True)), position)
 
 
-def _advance(code: CodeType, step: Instruction, stack: list[Argument]) -> bool:
-    simple = _simple(code, step)
+def _advance(code: CodeType, step: Instruction, stack: list[Argument], index: int) -> bool:
+    simple = _simple(code, step, index)
     if simple is not None:
         stack.append(simple)
         return True
@@ -283,18 +286,18 @@ def _advance(code: CodeType, step: Instruction, stack: list[Argument]) -> bool:
     if effect < 0:
         del stack[effect:]
     if stack and step.kind != NOTHING and step.opcode not in (KW_NAMES, PUSH_NULL):
-        stack[-1] = _COMPUTED
-    stack.extend([_COMPUTED] * effect)
+        stack[-1] = Argument("computed", position=index)
+    stack.extend([Argument("computed", position=index)] * effect)
     return True
 
 
-def _simple(code: CodeType, step: Instruction) -> Argument | None:
+def _simple(code: CodeType, step: Instruction, index: int) -> Argument | None:
     if step.kind == CONST and step.opcode != KW_NAMES:
         if dis.stack_effect(step.opcode, step.argument) == 1:
-            return Argument("constant", code.co_consts[step.argument])
+            return Argument("constant", code.co_consts[step.argument], index)
         return None
     if step.kind in _VARIABLES and _stack_effect(step) == 1:
-        return Argument(_VARIABLES[step.kind], name_of(code, step))
+        return Argument(_VARIABLES[step.kind], name_of(code, step), index)
     return None
 
 

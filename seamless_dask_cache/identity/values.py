@@ -18,9 +18,11 @@ import uuid
 import zoneinfo
 from typing import Any
 
+from ..errors import RefusedError
 from .encoder import Encoder, Handler, names_a_file
 from .literals import bulk, framed, size, text
 from .nodes import Piece
+from .reduction import encode_attributes
 
 _NOTED = 1000  # strings of a long list that are looked at as paths
 
@@ -83,6 +85,17 @@ def _fields(name: str, read: Any) -> Handler:
     return handler
 
 
+def _described(tag: bytes) -> Handler:
+    """Handle a mapping that can have attributes beside its items."""
+    items = _mapping(tag)
+
+    def handler(encoder: Encoder, value: Any, out: list[Piece]) -> None:
+        items(encoder, value, out)
+        encode_attributes(encoder, value, (), out)
+
+    return handler
+
+
 def _default_dict(encoder: Encoder, value: Any, out: list[Piece]) -> None:
     out.append(b"t" + text("defaultdict"))
     encoder.encode(value.default_factory, out)
@@ -100,13 +113,20 @@ def _fill_deque(encoder: Encoder, value: Any, out: list[Piece]) -> None:
 
 
 def _memory_view(encoder: Encoder, value: memoryview, out: list[Piece]) -> None:
-    out.append(b"t" + text("memoryview") + text(f"{value.format} {value.shape}"))
+    out.append(b"t" + text("memoryview"))
+    encoder.items((value.format, value.shape, value.readonly), out)
     out.append(framed(b"b", value.tobytes()))
 
 
 def _path(encoder: Encoder, value: pathlib.PurePath, out: list[Piece]) -> None:
     out.append(b"t" + text(type(value).__name__) + text(str(value)))
     encoder.site.files.append(str(value))
+
+
+def _zone(encoder: Encoder, value: zoneinfo.ZoneInfo, out: list[Piece]) -> None:
+    if value.key is None:
+        raise RefusedError("a time zone that was read from a file and has no key")
+    out.append(b"t" + text("ZoneInfo") + text(value.key))
 
 
 def _mapping_proxy(encoder: Encoder, value: Any, out: list[Piece]) -> None:
@@ -144,8 +164,8 @@ HANDLERS: dict[type, Handler] = {
     dict: _mapping(b"{"),
     set: _set(b"<", b"S"),
     frozenset: _set(b">", b"Z"),
-    collections.OrderedDict: _mapping(b"O"),
-    collections.Counter: _mapping(b"Q"),
+    collections.OrderedDict: _described(b"O"),
+    collections.Counter: _described(b"Q"),
     collections.defaultdict: _default_dict,
     collections.deque: _deque,
     slice: _fields("slice", lambda value: (value.start, value.stop, value.step)),
@@ -157,7 +177,7 @@ HANDLERS: dict[type, Handler] = {
     array.array: _fields("array", lambda value: (value.typecode, value.tobytes())),
     decimal.Decimal: _fields("Decimal", lambda value: (str(value),)),
     fractions.Fraction: _fields("Fraction", lambda value: (value.numerator, value.denominator)),
-    uuid.UUID: _fields("UUID", lambda value: (value.bytes,)),
+    uuid.UUID: _fields("UUID", lambda value: (value.bytes, value.is_safe.name)),
     re.Pattern: _fields("Pattern", lambda value: (value.pattern, value.flags)),
     datetime.date: _fields("date", lambda value: (value.toordinal(),)),
     datetime.time: _fields("time", _clock_fields),
@@ -168,7 +188,7 @@ HANDLERS: dict[type, Handler] = {
         "timedelta", lambda value: (value.days, value.seconds, value.microseconds)
     ),
     datetime.timezone: _fields("timezone", lambda value: value.__getinitargs__()),
-    zoneinfo.ZoneInfo: _fields("ZoneInfo", lambda value: (value.key, str(value))),
+    zoneinfo.ZoneInfo: _zone,
     **dict.fromkeys(
         (
             pathlib.PurePosixPath,

@@ -117,6 +117,69 @@ IMPURE = {
     "import socket\ndef f(): return socket.socket()": "network",
     "import http.client\ndef f(x): return http.client.HTTPConnection(x)": "network",
     "def f(x):\n import requests\n return requests.get(x)": "network",
+    "import datetime as d\ndef f(): return d.datetime.now(d.timezone.utc)": "clock",
+    "import numpy as np\ndef f(): return np.datetime64('today')": "clock",
+    "import pandas as pd\ndef f(): return pd.to_datetime('now')": "clock",
+    "import pandas as pd\ndef f(): return pd.Period.now('D')": "clock",
+    "import pandas as pd\ndef f(): return pd.Timestamp(ts_input='today')": "clock",
+    "import time\ndef f(): return time.localtime()": "clock",
+    "import time\ndef f(): return time.ctime(None)": "clock",
+    "import email.utils\ndef f(): return email.utils.localtime()": "clock",
+    "from email.utils import formatdate\ndef f(): return formatdate(localtime=True)": "clock",
+    "from scipy import stats\ndef f(): return stats.norm.rvs(size=3)": "random",
+    "def f(d): return d.rvs(3, random_state=None)": "random",
+    "from scipy.stats import qmc\ndef f(): return qmc.Sobol(2).random(4)": "random",
+    "from scipy.stats import bootstrap\ndef f(x): return bootstrap((x,), max)": "random",
+    "from sklearn.utils import check_random_state as c\ndef f(): return c(None)": "random",
+    "import tempfile\ndef f(): return tempfile.mktemp()": "random",
+    "def f():\n import torch\n return torch.rand(3)": "random",
+    "def f():\n import networkx as nx\n return nx.gnp_random_graph(3, 0.5)": "random",
+    "import ssl\ndef f(): return ssl.RAND_bytes(3)": "secrets",
+    "def f():\n import shortuuid\n return shortuuid.uuid()": "uuid",
+    "import sys\ndef f(): return sys.argv": "process-state",
+    "import os\ndef f(): return os.cpu_count()": "process-state",
+    "import pathlib\ndef f(): return pathlib.Path.cwd()": "process-state",
+    "from pathlib import Path\ndef f(): return Path.home()": "process-state",
+    "import decimal\ndef f(): return decimal.getcontext()": "process-state",
+    "import pandas as pd\ndef f(): pd.set_option('mode.copy_on_write', True)": "process-state",
+    "import locale\ndef f(): return locale.localeconv()": "process-state",
+    "import psutil\ndef f(): return psutil.virtual_memory()": "process-state",
+    "import ctypes\ndef f(): return ctypes.CDLL(None).time(None)": "dynamic code",
+    "def f(df): return df.query('x > @LIMIT')": "dynamic code",
+    "def f(df, a): return df.eval(expr='x + @a + @b')": "dynamic code",
+    "from distributed import get_client\ndef f(): return get_client()": "coordination",
+    "from distributed import Client\ndef f(): return Client()": "coordination",
+    "import multiprocessing\ndef f(): return multiprocessing.Queue()": "coordination",
+    "import multiprocessing\ndef f(): return multiprocessing.Pool(2)": "process",
+    "from concurrent.futures import ProcessPoolExecutor as P\ndef f(): return P(2)": "process",
+    "import concurrent.futures as c\ndef f(): return c.ProcessPoolExecutor()": "process",
+    "from joblib import Parallel\ndef f(x): return Parallel(n_jobs=2)(x)": "process",
+    "import asyncio\ndef f(): return asyncio.create_subprocess_exec('ls')": "process",
+    "import shutil\ndef f(x): shutil.copy(x, x + '2')": "write",
+    "import os\ndef f(x): os.makedirs(x)": "write",
+    "import numpy as np\ndef f(x): np.save('a', x)": "write",
+    "import numpy as np\ndef f(x): return np.memmap(x, mode='w+')": "write",
+    "import json\ndef f(x): json.dump({}, open(x, 'w'))": "write",
+    "def f(df): df.to_json('x')": "write",
+    "def f(d): d.to_netcdf('x')": "write",
+    "import pyarrow.parquet as pq\ndef f(t): pq.write_table(t, 'x')": "write",
+    "from pyarrow.parquet import ParquetWriter\ndef f(s): return ParquetWriter('x', s)": "write",
+    "import pyarrow.feather\ndef f(t): pyarrow.feather.write_feather(t, 'x')": "write",
+    "import pyarrow.dataset as ds\ndef f(t): ds.write_dataset(t, 'x', format='parquet')": "write",
+    "import h5py\ndef f(x): return h5py.File(x, 'a')": "write",
+    "from pandas import HDFStore\ndef f(x): return HDFStore(x)": "write",
+    "import zipfile\ndef f(x): return zipfile.ZipFile(x, 'w')": "write",
+    "import gzip\ndef f(x): return gzip.open(x, 'wb')": "write",
+    "import shelve\ndef f(x): return shelve.open(x)": "write",
+    "import ftplib\ndef f(x): return ftplib.FTP(x)": "network",
+    "import smtplib\ndef f(x): return smtplib.SMTP(x)": "network",
+    "import asyncio\ndef f(x): return asyncio.open_connection(x, 80)": "network",
+    "def f(x):\n import psycopg2\n return psycopg2.connect(x)": "network",
+    "def f(x):\n import boto3\n return boto3.client('s3')": "network",
+    "def f(x):\n from sqlalchemy import create_engine\n return create_engine(x)": "network",
+    "import pandas as pd\ndef f(d): return pd.read_parquet(f'{d}/a')": "hidden-file",
+    "import tempfile\ndef f(t):\n with tempfile.TemporaryDirectory() as d:\n"
+    "  t.to_parquet('x')": "write",
 }
 
 PURE = [
@@ -149,6 +212,41 @@ PURE = [
     "import logging\ndef f(x): logging.info(x); return x",
     "import tempfile\ndef f(): return tempfile.mkdtemp",
     "import threading\nL = threading.RLock()\ndef f():\n with L: return 1",
+    "import datetime as d\ndef f(x): return d.datetime.strptime(x, '%Y')",
+    "import time\ndef f(x): return time.strptime(x, '%Y'), time.gmtime(x)",
+    "import email.utils\ndef f(x): return email.utils.formatdate(x)",
+    "import pandas as pd\ndef f(x): return pd.Timestamp(x), pd.Timestamp(2020, 1, 1)",
+    "import random\ndef f(): return random.Random(3).choice([1, 2])",
+    "from scipy import stats\ndef f(): return stats.norm.rvs(size=3, random_state=3)",
+    "from scipy.stats import qmc\ndef f(n): return qmc.Sobol(2, rng=n).random(4)",
+    "from sklearn.utils import check_random_state as c\ndef f(n): return c(n + 1)",
+    "class S:\n def sample(self, n): return n\nM = S()\ndef f(): return M.sample(3)",
+    "class S:\n def sample(s, n): return n\n def g(self): return self.sample(3)\n"
+    "def f(): return S().g()",
+    "class S:\n @classmethod\n def to_parquet(c, n): return n\ndef f(): return S.to_parquet(3)",
+    "import uuid\ndef f(x): return uuid.uuid3(uuid.NAMESPACE_DNS, x), uuid.UUID(x)",
+    "def f(df, limit): return df.query('x > @limit and y < @limit')",
+    "def f(df):\n low = 3\n return df.query('x > @low')",
+    "def f(x): return [*vars(x), *locals()]",
+    "from concurrent.futures import ThreadPoolExecutor as T\n"
+    "def f(x):\n with T(2) as p: return list(p.map(len, x))",
+    "from joblib import Parallel\ndef f(x): return Parallel(n_jobs=2, prefer='threads')(x)",
+    "import h5py\ndef f(x):\n with h5py.File(x, 'r') as h: return h['a'][:]",
+    "import gzip, zipfile\ndef f(x): return gzip.open(x, 'rt'), zipfile.ZipFile(x)",
+    "import numpy as np\ndef f(x): return np.load(x), np.memmap(x, mode='r')",
+    "def f(df): return df.to_json(), df.to_html(), df.to_csv(None)",
+    "import sqlite3\ndef f(x): return sqlite3.connect(':memory:')",
+    "import warnings\ndef f(x): warnings.warn('x'); return x",
+    "import urllib.parse\ndef f(x): return urllib.parse.urlsplit(x)",
+    "import os\ndef f(x): return os.listdir(x), os.path.exists(x)",
+    "import sys\ndef f(x): print(x, file=sys.stderr); return sys.maxsize, sys.byteorder",
+    "from tqdm import tqdm\ndef f(x): return sum(tqdm(x))",
+    "import gc\ndef f(x): gc.collect(); return x",
+    "import os\ndef f(x): open(os.devnull, 'w').write(x)",
+    "def f(x): open('/dev/null', 'w').write(x)",
+    # Where Python code writes shows while it runs, so temporary files are told from others then.
+    "import tempfile, os\ndef f(x):\n with tempfile.TemporaryDirectory() as d:\n"
+    "  with open(os.path.join(d, x), 'w') as g: g.write(x)",
 ]
 
 
@@ -234,3 +332,13 @@ def test_an_open_file_is_refused(tmp_path):
     path.touch()
     with path.open() as handle, pytest.raises(RefusedError, match="open file"):
         Identifier().code(lambda: handle)
+
+
+def test_a_folder_that_an_environment_variable_names_is_no_input(tmp_path, monkeypatch):
+    """Its name enters; what is opened there is seen while the function runs."""
+    monkeypatch.setenv("SDC_TEST_FOLDER", str(tmp_path))
+    first = Identifier().code(_function("import os\ndef f(): return os.environ['SDC_TEST_FOLDER']"))
+    assert str(tmp_path) not in first.files
+    monkeypatch.setenv("SDC_TEST_FOLDER", "elsewhere")
+    other = Identifier().code(_function("import os\ndef f(): return os.environ['SDC_TEST_FOLDER']"))
+    assert other.checksum != first.checksum
