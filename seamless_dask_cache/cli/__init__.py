@@ -60,6 +60,26 @@ def ls(cache_dir: Path | None, database: str | None, limit: int, prefix: str | N
     print_entries(cache_dir, database, prefix, limit)
 
 
+@main.command()
+@cache_dir_option
+@click.option("--database", help="URL of a database server instead of the embedded one.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--limit", default=5, show_default=True, type=click.IntRange(1, 1000))
+@click.argument("target")
+def explain(
+    target: str, cache_dir: Path | None, database: str | None, as_json: bool, limit: int
+) -> None:
+    """Say what is on record of TARGET, and what differs from the nearest earlier call.
+
+    TARGET is FILE.py::function (also FILE.py::Class.method): is what the function is now on record,
+    and if not, what changed? Or a transformation checksum (or its beginning) or a key, as ls shows
+    them: the recipe, readable. --limit is the number of recent calls that are listed.
+    """
+    from seamless_dask_cache.cli.explain import print_explanation
+
+    print_explanation(target, cache_dir, database, as_json=as_json, limit=limit)
+
+
 @main.command(
     context_settings={"ignore_unknown_options": True, "help_option_names": []},
 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import click
 from rich.console import Console
@@ -15,10 +16,12 @@ from seamless_dask_cache.database import DatabaseClient
 from seamless_dask_cache.embedded import default_cache_dir, ensure_server
 from seamless_dask_cache.errors import SeamlessDaskCacheError
 
+T = TypeVar("T")
+
 
 def print_stats(cache_dir: Path | None, database: str | None) -> None:
     """Print the totals of a database."""
-    summary = _asked(cache_dir, database, lambda client: client.summary())
+    summary = asked(cache_dir, database, lambda client: client.summary())
     table = Table("what", "value", title="seamless-dask-cache")
     for name, value in summary.items():
         table.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
@@ -29,7 +32,7 @@ def print_entries(
     cache_dir: Path | None, database: str | None, prefix: str | None, limit: int
 ) -> None:
     """Print the newest records of a database."""
-    entries = _asked(cache_dir, database, lambda client: client.entries(prefix, limit=limit))
+    entries = asked(cache_dir, database, lambda client: client.entries(prefix, limit=limit))
     table = Table("created", "key", "function", "seconds", "bytes", "result", "transformation")
     for entry in entries:
         table.add_row(
@@ -44,7 +47,23 @@ def print_entries(
     Console(width=None if Console().is_terminal else 160).print(table)
 
 
-def _asked(cache_dir: Path | None, database: str | None, question: Any) -> Any:
+def asked(
+    cache_dir: Path | None, database: str | None, question: Callable[[DatabaseClient], T]
+) -> T:
+    """Ask a database something, and disconnect.
+
+    Parameters
+    ----------
+    cache_dir, database : path or None, str or None
+        As given on the command line.
+    question : callable
+        Takes the client.
+
+    Raises
+    ------
+    click.ClickException
+        When there is no cache, or the database does not answer.
+    """
     try:
         settings = Settings.from_arguments(database=database, cache_dir=cache_dir)
         url, token = settings.database, settings.token

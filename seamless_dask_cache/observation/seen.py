@@ -1,0 +1,240 @@
+"""One computation under observation, and the state of what it read."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from types import FrameType
+from typing import Any, TypeVar
+
+from seamless_dask_cache.identity.effects import WRITE
+from seamless_dask_cache.identity.files import (
+    ContentPath,
+    file_state,
+    listing_state,
+    local_path,
+    path_candidates,
+    settled_state,
+)
+
+T = TypeVar("T")
+
+MISSING = ""
+MAX_NAMED = 1_000
+WORKING_FOLDER = "./"
+"""Stands among the reads for the folder that relative names were looked up in."""
+_BYSTANDERS = {"logging", "linecache"}
+_IMPORTING = "importlib._bootstrap"
+
+under_way: set[Observation] = set()
+"""The observations of this process that have begun and not ended."""
+
+of_thread = threading.local()
+"""``seen``: the observation of this thread; ``busy``: it handles an event."""
+
+
+class Observation:
+    """What one computation was seen to read and to do.
+
+    Attributes
+    ----------
+    reads : dict of str to str
+        Absolute path to the state that the file had when it was first opened; ``""`` where nothing
+        existed. A path with a slash at its end stands for a listing of that folder.
+    effects : list of (str, str)
+        Kind and description.
+    remote : set of str
+        Protocols of remote file systems (fsspec's) that were used.
+    temporary : set of str
+        Paths that ``tempfile`` made up.
+    unstable : str or None
+        What makes the result uncertain, whoever vouches for it.
+    running : bool
+        Whether the computation is under way.
+
+    Notes
+    -----
+    Filled by any thread; every change is one operation on a builtin container.
+    """
+
+    __slots__ = ("__weakref__", "effects", "reads", "remote", "running", "temporary", "unstable")
+
+    def __init__(self) -> None:
+        self.reads: dict[str, str] = {}
+        self.effects: list[tuple[str, str]] = []
+        self.remote: set[str] = set()
+        self.temporary: set[str] = set()
+        self.unstable: str | None = None
+        self.running = False
+
+    def run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function and observe it.
+
+        Parameters
+        ----------
+        function : callable
+            The computation.
+        *arguments
+            For the function.
+
+        Returns
+        -------
+        object
+            What the function returns.
+        """
+        outer = getattr(of_thread, "seen", None)
+        of_thread.seen = self
+        self.running = True
+        under_way.add(self)
+        try:
+            return function(*arguments)
+        finally:
+            of_thread.seen = outer
+            self.running = False
+            under_way.discard(self)
+
+    def note_named(self, values: Iterable[Any]) -> None:
+        """Take files that inputs of the computation name for read.
+
+        What compiled code opens is not heard of; a path that another task made is at least seen
+        here.
+
+        Parameters
+        ----------
+        values : iterable
+            The inputs; strings and paths within builtin containers are looked at, up to 1,000 that
+            have a separator or a dot in them.
+        """
+        try:
+            self.reads.update(_named_files(values))
+        except Exception as error:
+            self.unstable = f"its inputs name files whose state is not certain: {error}"
+
+    def settle(self, contents: Iterable[ContentPath] = ()) -> None:
+        """Look once more at what was read and at temporary files, after the computation.
+
+        Parameters
+        ----------
+        contents : iterable of ContentPath
+            Files that the computation is identified by; they must not have changed either.
+        """
+        for content in contents:
+            name = os.path.abspath(local_path(content))
+            if state_now(name) != (content.state or MISSING):
+                self.unstable = f"{content} changed after it was identified"
+        for name, state in list(self.reads.items()):
+            if _settled(name) != state:
+                self.unstable = f"{name} changed while it was read"
+        for path in list(self.temporary):
+            if os.path.lexists(path):
+                self.effects.append((WRITE, f"it left the temporary file {path} behind"))
+
+    def effect(self, allowed: frozenset[str] = frozenset()) -> str | None:
+        """Describe the first effect that counts.
+
+        Parameters
+        ----------
+        allowed : frozenset of str
+            Kinds of effects that do not.
+
+        Returns
+        -------
+        str or None
+            Such as ``"write: it opened /x for writing"``.
+        """
+        return next((f"{k}: {text}" for k, text in self.effects if k not in allowed), None)
+
+
+def state_now(name: str) -> str:
+    """Return the state of something that was read, as :attr:`Observation.reads` has it.
+
+    Parameters
+    ----------
+    name : str
+        Absolute path; with a slash at its end, the listing of a folder.
+    """
+    if name == WORKING_FOLDER:
+        return os.getcwd()
+    state = listing_state(name[:-1]) if name.endswith("/") else file_state(name)
+    return MISSING if state is None else state
+
+
+def _settled(name: str) -> str:
+    """Return the state of what was read, such that any later write is certain to change it."""
+    if name.endswith("/"):
+        return state_now(name)
+    state = settled_state(name)
+    return MISSING if state is None else state
+
+
+def unchanged(reads: Mapping[str, str]) -> bool:
+    """Tell whether all files that a computation read are in the state that it saw.
+
+    Parameters
+    ----------
+    reads : mapping
+        As :attr:`Observation.reads`.
+    """
+    return all(state_now(name) == state for name, state in reads.items())
+
+
+def _named_files(values: Iterable[Any]) -> dict[str, str]:
+    candidates = (text for value in values for text in path_candidates(value))
+    looked_at = islice((text for text in candidates if os.sep in text or "." in text), MAX_NAMED)
+    names = {os.path.abspath(local_path(text)) for text in looked_at}
+    return {name: state_now(name) for name in names if os.path.lexists(name)}
+
+
+def uncovered(reads: Mapping[str, str], covers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Take away from what a computation read what its identity covers.
+
+    Parameters
+    ----------
+    reads : mapping
+        As :attr:`Observation.reads`.
+    covers : iterable of (str, str)
+        Files and folders that stand in the identity, in which state.
+
+    Returns
+    -------
+    dict
+        What is left: other files, and files in other states.
+    """
+    known = {os.path.abspath(local_path(path)): state for path, state in covers}
+    rest = {path: state for path, state in reads.items() if known.get(path) != state}
+    for folder, state in known.items():
+        below = [path for path in rest if path.startswith(f"{folder}/")]
+        if below and state_now(folder) == state:
+            for path in below:
+                del rest[path]
+    return {} if rest.keys() == {WORKING_FOLDER} else rest
+
+
+def _frames() -> Iterator[tuple[str, str]]:
+    """Yield module and function of every frame down to the observed computation."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not _RUN:
+        yield str(frame.f_globals.get("__name__", "")), frame.f_code.co_name
+        frame = frame.f_back
+
+
+def on_behalf_of_a_bystander() -> bool:
+    """Tell whether the event happens on behalf of an import, of logging, or of a traceback."""
+    return any(
+        module.partition(".")[0] in _BYSTANDERS or module.startswith(_IMPORTING)
+        for module, _ in _frames()
+    )
+
+
+def in_rmtree() -> bool:
+    """Tell whether rmtree is at work, which names files relative to folders that it opened.
+
+    It announced the whole folder before.
+    """
+    return any(module == "shutil" and "rmtree" in function for module, function in _frames())
+
+
+_RUN = Observation.run.__code__
