@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import logging
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from seamless_dask_cache.dask_internals import (
@@ -21,14 +20,18 @@ from seamless_dask_cache.dask_internals import (
     run_offloaded,
 )
 from seamless_dask_cache.database import LookupAnswer
+from seamless_dask_cache.identity.effects import NETWORK
 from seamless_dask_cache.identity.graph import Refusal, is_task
 from seamless_dask_cache.identity.recipe import Identity
 from seamless_dask_cache.storage import BufferStore
 
+from .answers import Answers, expired, judge_files, servable
+from .documents import describing
 from .keys import KeyMemory, refuse_downstream
 from .lineage import Lineage
 from .link import DatabaseLink
 from .policy import Policy
+from .reads import ReadMemory, Reads, fits
 from .restore import RestoreTask
 from .rewrite import HeldTask, Plan, rewrite
 from .stats import Stats
@@ -37,7 +40,7 @@ from .worker import CONTENT, StoringTask
 
 logger = logging.getLogger(__name__)
 
-MAX_EFFECTS = 100_000
+MAX_NOTES = 100_000
 
 
 class Engine:
@@ -67,9 +70,12 @@ class Engine:
         self.policy = policy
         self.stats = Stats()
         self.keys = KeyMemory()
+        self.reads = ReadMemory()
         self.lineages: dict[Key, Lineage] = {}
         self.broken: set[str] = set()
         self.effects: dict[str, str] = {}
+        self.remarks: dict[str, str] = {}
+        self.described: set[str] = set()
         self._session = uuid.uuid4().hex[:12]
         self._graphs = itertools.count()
 
@@ -95,18 +101,37 @@ class Engine:
         submission.externals = self.keys.snapshot(externals)
         await run_offloaded(submission.identify, self.policy, never=never, effects=self.effects)
         answers = await self.link.lookup(submission.transformations())
-        self._drop_expired(submission, answers)
-        submission.answers = await self._servable_in_time(answers)
+        for transformation in expired(submission, answers, time.time()):
+            self._drop(answers, transformation)
+        submission.answers = await self._countable_in_time(submission, answers)
         return submission
 
-    async def _servable_in_time(self, answers: dict[str, LookupAnswer]) -> dict[str, LookupAnswer]:
+    async def _countable_in_time(self, submission: Submission, answers: Answers) -> Answers:
         # A file system that hangs must not hold the thread that all graphs share.
+        held = self.reads.among([*submission.graph, *submission.externals])
         try:
-            looking = asyncio.to_thread(self._servable, answers)
-            return await asyncio.wait_for(looking, self.policy.patience)
+            looking = asyncio.to_thread(self._countable, submission, answers, held)
+            found = await asyncio.wait_for(looking, self.policy.patience)
         except asyncio.TimeoutError:
-            logger.warning("The buffer store does not answer. Computing without the cache.")
+            logger.warning("The file system does not answer. Computing without the cache.")
+            submission.outdated.update(dict.fromkeys(held, "a file system that does not answer"))
             return {}
+        for transformation in submission.changed:
+            self._drop(found, transformation)
+        return found
+
+    def _countable(
+        self, submission: Submission, answers: Answers, held: dict[Key, Reads]
+    ) -> Answers:
+        judge_files(submission, answers, held)
+        return self._servable(answers)
+
+    def _servable(self, answers: Answers) -> Answers:
+        return servable(answers, self.store, self.broken)
+
+    def _drop(self, answers: Answers, transformation: str) -> None:
+        answers.pop(transformation, None)
+        self.link.forget(transformation)
 
     async def _learn_scattered(self, keys: set[Key]) -> None:
         """Identify scattered data by its content; workers that hold it hash it, all at once.
@@ -124,49 +149,24 @@ class Engine:
             else:
                 self.keys.learn(key, Identity(found, None, "", ""))
 
-    def _drop_expired(self, submission: Submission, answers: dict[str, LookupAnswer]) -> None:
-        """Drop the answers of results that are too old, and of what was made from them."""
-        known = submission.identities.known
-        if all(identity.expires is None for identity in known.values()):
-            return
-        now = time.time()
-        stale: set[Key] = set()
-        for key in submission.order:
-            identity = known.get(key)
-            if identity is None or identity.expires is None:
-                continue
-            answer = answers.get(identity.checksum)
-            too_old = answer is not None and (answer.created or 0.0) + identity.expires < now
-            if too_old or not stale.isdisjoint(submission.graph[key].dependencies):
-                stale.add(key)
-                if answer is not None:
-                    del answers[identity.checksum]
-                    self.link.forget(identity.checksum)
-
-    def _servable(self, answers: dict[str, LookupAnswer]) -> dict[str, LookupAnswer]:
-        absent = [
-            a.result for a in answers.values() if a.content is None and a.result not in self.broken
-        ]
-        present = self.store.has_many(absent)
-        return {
-            transformation: answer
-            for transformation, answer in answers.items()
-            if _intact(answer) or (answer.content is None and answer.result in present)
-        }
-
     # Deciding: in one tick with the scheduler ---------------------------------------------------
 
     def decide(self, submission: Submission) -> Plan:
         """Rewrite a prepared graph against what the scheduler holds at this moment."""
         graph, tasks = submission.graph, self.scheduler.tasks
         held = [key for key in graph if key in tasks and tasks[key].run_spec is not None]
-        found = self.keys.contradictions(submission.identities, held, submission.externals)
+        externals = submission.externals
+        found = self.keys.contradictions(submission.identities, held, externals)
+        for key in submission.outdated.keys() & {*held, *externals}:
+            reason = f"its result is held by the scheduler, and {submission.outdated[key]} changed"
+            found[key] = Refusal(reason, key)
         if found:
             refuse_downstream(graph, submission.identities, found, submission.order)
         name = f"{self._session}-{next(self._graphs)}"
 
         def storing(key: Key, node: Any, identity: Identity, requested: bool) -> StoringTask:
-            return StoringTask(node, identity.code, name, requested, identity.trusted)
+            options = (identity.code, name, requested, identity.trusted, identity.covers)
+            return StoringTask(node, *options)
 
         def restoring(key: Key, identity: Identity, answer: LookupAnswer) -> RestoreTask:
             return RestoreTask(
@@ -178,7 +178,7 @@ class Engine:
                 self.policy.allow_pickle,
             )
 
-        return rewrite(
+        plan = rewrite(
             graph,
             submission.keys,
             submission.identities,
@@ -187,6 +187,14 @@ class Engine:
             storing=storing,
             restoring=restoring,
         )
+        submission.restored = plan.restored
+        self._describe(submission, plan)
+        return plan
+
+    def _describe(self, submission: Submission, plan: Plan) -> None:
+        identifier, submission.identifier = submission.identifier, None
+        if plan.computed and identifier is not None and not self.policy.read_only:
+            self.link.describe(describing(submission, identifier, plan.computed, self.described))
 
     def _held(self, key: Key) -> HeldTask | None:
         task = self.scheduler.tasks.get(key)
@@ -224,6 +232,8 @@ class Engine:
             if entry is not None:
                 self.keys.learn(key, entry)
                 self.lineages.setdefault(key, lineage)
+            if key in submission.restored:
+                self.reads.note(key, submission.restored[key].files or {}, ())
 
     def _lineage_of(self, submission: Submission) -> Lineage:
         externals = {k: self.lineages[k] for k in submission.externals if k in self.lineages}
@@ -235,7 +245,14 @@ class Engine:
         if isinstance(identity, Refusal):
             return
         self.broken.discard(facts["result"])
+        self.remarks.pop(identity.checksum, None)
         content = facts.get("content")
+        if "environment" in facts:
+            self._note_environment(facts["record"]["environment"], facts["environment"])
+        files = self.reads.of(key)
+        if not fits(files):
+            _keep(self.remarks, identity.checksum, "it was made of too many files to keep count of")
+            return
         item = {
             "transformation": identity.checksum,
             "result": facts["result"],
@@ -243,7 +260,9 @@ class Engine:
                 **facts["record"],
                 "tf_checksum": identity.checksum,
                 "result_checksum": facts["result"],
+                **({"files_read": files} if files else {}),
             },
+            "files": files,
             "recipe": identity.recipe.decode() if identity.recipe else None,
             "content": content,
             "entry": {
@@ -258,13 +277,49 @@ class Engine:
         self.link.store(item)
         self.keys.drop_recipe(key)
 
-    def note_effect(self, key: Key, facts: dict[str, Any]) -> None:
-        """Remember that a transformation showed an effect while it ran, for later graphs."""
+    def _note_environment(self, checksum: str, distributions: dict[str, str]) -> None:
+        note = {"kind": "environment", "distributions": distributions}
+        if checksum not in self.described:
+            self.described.add(checksum)
+            self.link.describe(lambda: ([], {checksum: note}))
+
+    def judge_run(
+        self, key: Key, node: Any, facts: dict[str, Any], inputs: Collection[Key]
+    ) -> str | None:
+        """Take in what a task was seen to do; return why its result has no identity, if so.
+
+        Parameters
+        ----------
+        key : key
+            Of the task, which has just ended.
+        node : GraphNode
+            What the scheduler let run for it.
+        facts : dict
+            What the worker tells of it.
+        inputs : collection of keys
+            What it depends on.
+        """
         identity = self.keys.get(key)
-        if facts.get("lasting") and isinstance(identity, Identity):
-            while len(self.effects) >= MAX_EFFECTS:
-                del self.effects[next(iter(self.effects))]
-            self.effects[identity.checksum] = facts["effect"]
+        if isinstance(identity, Refusal):
+            return None
+        self.reads.note(key, facts.get("reads", {}), inputs)
+        if is_task(node) and "observed" not in facts:
+            return "it ran where it could not be observed"
+        remote = [name for name in facts.get("remote", ()) if not _covers(identity, name)]
+        if remote and NETWORK not in self.policy.allow_effects:
+            used = f"{NETWORK}: it used a remote file system ({', '.join(remote)})"
+            facts = {"effect": used, "lasting": True, "of_code": True, **facts}
+        if "remark" in facts:
+            _keep(self.remarks, identity.checksum, facts["remark"])
+        if "effect" in facts:
+            self._note_effect(identity, facts)
+        return facts.get("effect")
+
+    def _note_effect(self, identity: Identity, facts: dict[str, Any]) -> None:
+        """Remember, for later graphs, that a transformation or its code showed an effect."""
+        if facts.get("lasting"):
+            own = facts.get("of_code") and "." not in identity.function
+            _keep(self.effects, identity.code if own else identity.checksum, facts["effect"])
 
     def acknowledge(self, items: list[dict[str, Any]]) -> None:
         """Count records that the database acknowledged."""
@@ -285,28 +340,34 @@ class Engine:
         if node is None or isinstance(identity, Refusal):
             return node
         name = f"{self._session}-{next(self._graphs)}"
-        return StoringTask(node, identity.code, name, True, identity.trusted)
+        return StoringTask(node, identity.code, name, True, identity.trusted, identity.covers)
 
     def inherit(self, predecessor: Engine) -> None:
         """Take over what another engine knows of the scheduler's keys."""
         self.keys, self.lineages = predecessor.keys, predecessor.lineages
-        self.effects = predecessor.effects
+        self.effects, self.reads = predecessor.effects, predecessor.reads
 
     def restart(self) -> None:
         """Drop everything about all keys."""
         self.keys = KeyMemory()
         self.lineages.clear()
+        self.reads.clear()
 
     def forget(self, key: Key) -> None:
         """Drop everything about a key that the scheduler forgot."""
         self.keys.forget(key)
+        self.reads.forget(key)
         self.lineages.pop(key, None)
 
 
-def _intact(answer: LookupAnswer) -> bool:
-    return (
-        answer.content is not None and hashlib.sha256(answer.content).hexdigest() == answer.result
-    )
+def _keep(notes: dict[str, str], checksum: str, text: str) -> None:
+    while len(notes) >= MAX_NOTES:
+        del notes[next(iter(notes))]
+    notes[checksum] = text
+
+
+def _covers(identity: Identity, protocol: str) -> bool:
+    return any(path.startswith(f"{protocol}://") for path, _ in identity.covers)
 
 
 def _seconds_saved(submission: Submission, plan: Plan) -> float:

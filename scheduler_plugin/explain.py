@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import Any
 
 from seamless_dask_cache.dask_internals import DataNode, Key
 
 from .engine import Engine
+from .explain_misses import explain_misses
 from .rewrite import HeldTask, rewrite
 from .submission import Submission
 
 ARRIVAL_SECONDS = 5.0
+_PATH = re.compile(r" \(at ([^()]*(?:\([^()]*\)[^()]*)*)\)$")
 
 
 async def explain(engine: Engine, message: dict[str, Any]) -> list[dict[str, Any]]:
@@ -28,8 +31,7 @@ async def explain(engine: Engine, message: dict[str, Any]) -> list[dict[str, Any
     Returns
     -------
     list of dict
-        One row per task: ``key``, ``function``, ``status`` ("hit", "miss" or "refused"),
-        ``reason``, ``transformation``, ``result``, ``seconds``.
+        One row per task, with the fields of `seamless_dask_cache.explanation.TaskExplanation`.
     """
     submission = await engine.prepare(message)
     await _arrival(engine, submission)
@@ -44,11 +46,16 @@ async def explain(engine: Engine, message: dict[str, Any]) -> list[dict[str, Any
         storing=lambda key, node, identity, requested: node,
         restoring=lambda key, identity, answer: _Restored(),
     )
-    return [
-        _row(submission, key, key in plan.graph)
+    rows = {
+        key: _row(submission, key, key in plan.graph)
         for key in submission.order
         if type(submission.graph[key]) is not DataNode
-    ]
+    }
+    await explain_misses(engine, submission, rows)
+    for row in rows.values():
+        if row["status"] == "miss" and row["transformation"] in engine.remarks:
+            row["reason"] = engine.remarks[row["transformation"]]
+    return list(rows.values())
 
 
 async def _arrival(engine: Engine, submission: Submission) -> None:
@@ -76,9 +83,7 @@ def _row(submission: Submission, key: Key, needed: bool) -> dict[str, Any]:
     row: dict[str, Any] = {"key": key, "function": "", "transformation": None, "result": None}
     row["seconds"] = None
     if identity is None:
-        refusal = submission.identities.refused[key]
-        where = "" if refusal.origin == key else f" (upstream, in {refusal.origin!r})"
-        return row | {"status": "refused", "reason": refusal.reason + where}
+        return row | _refused(submission, key)
     row |= {"function": identity.function, "transformation": identity.checksum}
     answer = submission.answers.get(identity.checksum)
     if answer is not None:
@@ -87,3 +92,13 @@ def _row(submission: Submission, key: Key, needed: bool) -> dict[str, Any]:
     if not needed:
         return row | {"status": "hit", "reason": "not needed: what uses it is a hit"}
     return row | {"status": "miss", "reason": "no result is stored for this code and these inputs"}
+
+
+def _refused(submission: Submission, key: Key) -> dict[str, Any]:
+    refusal = submission.identities.refused[key]
+    path = _PATH.search(refusal.reason)
+    row = {"status": "refused", "path": "" if path is None else path[1]}
+    if refusal.origin == key:
+        return row | {"reason": refusal.reason}
+    where = f" (upstream, in {refusal.origin!r})"
+    return row | {"reason": refusal.reason + where, "origin": refusal.origin}

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from seamless_dask_cache.database import AsyncDatabaseClient, LookupAnswer
 from seamless_dask_cache.errors import DatabaseError, DatabaseUnavailableError
@@ -16,12 +16,15 @@ logger = logging.getLogger(__name__)
 
 MAX_WAITING = 100_000
 MAX_BATCH = 2_000
+MAX_DESCRIPTIONS = 100
 GATHER_SECONDS = 0.02
 FIRST_RETRY_SECONDS = 0.5
 LAST_RETRY_SECONDS = 30.0
 
+T = TypeVar("T")
 Connect = Callable[[], Coroutine[Any, Any, AsyncDatabaseClient]]
 Stored = Callable[[list[dict[str, Any]]], None]
+Description = Callable[[], tuple[list[dict[str, str]], dict[str, dict[str, Any]]]]
 
 
 class DatabaseLink:
@@ -64,6 +67,7 @@ class DatabaseLink:
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._waiting: deque[dict[str, Any]] = deque()
         self._forgets: set[str] = set()
+        self._descriptions: deque[Description] = deque(maxlen=MAX_DESCRIPTIONS)
         self._connecting = asyncio.Lock()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -106,14 +110,15 @@ class DatabaseLink:
         return found
 
     async def _lookup(self, transformations: list[str]) -> dict[str, LookupAnswer]:
+        return await self._patiently(lambda client: client.lookup(transformations))
+
+    async def _patiently(self, question: Callable[[AsyncDatabaseClient], Awaitable[T]]) -> T:
         try:
-            client = await self._connected()
-            return await client.lookup(transformations)
+            return await question(await self._connected())
         except DatabaseUnavailableError:
             # An embedded server that had nothing to do has stopped; connecting starts it again.
             await self._disconnect()
-            client = await self._connected()
-            return await client.lookup(transformations)
+            return await question(await self._connected())
 
     async def summary(self) -> dict[str, Any]:
         """Return what the database holds in all; an empty dict when it does not answer."""
@@ -126,6 +131,49 @@ class DatabaseLink:
     async def _summary(self) -> dict[str, Any]:
         client = await self._connected()
         return dict(await client.summary())
+
+    async def recipes(
+        self,
+        function: str | None = None,
+        *,
+        checksums: list[str] | None = None,
+        limit: int = 50,
+    ) -> list[dict[str, Any]] | None:
+        """Return recipes on record, newest first; None when the database cannot answer.
+
+        Parameters
+        ----------
+        function : str, optional
+            Only those of functions of this name.
+        checksums : list of str, optional
+            These only; excludes `function`.
+        limit : int
+            How many at most, up to 1,000.
+        """
+        return await self._asked(
+            lambda client: client.recipes(function, checksums=checksums, limit=limit)
+        )
+
+    async def notes(self, checksums: list[str]) -> dict[str, dict[str, Any]]:
+        """Return notes on checksums; those that are known, none when the database is away."""
+        if not checksums:
+            return {}
+        return await self._asked(lambda client: client.notes(checksums)) or {}
+
+    async def _asked(self, question: Callable[[AsyncDatabaseClient], Awaitable[T]]) -> T | None:
+        """Ask something that only an explanation needs: no refusal makes the database away."""
+        if self.away:
+            return None
+        try:
+            found = await asyncio.wait_for(self._patiently(question), self.patience)
+        except (DatabaseUnavailableError, asyncio.TimeoutError, OSError) as error:
+            self._failed(error)
+            return None
+        except DatabaseError as error:
+            logger.info("The database has nothing to explain with: %s", error)
+            return None
+        self._succeeded()
+        return found
 
     async def _connected(self) -> AsyncDatabaseClient:
         # One connection attempt at a time: it may start a server.
@@ -174,6 +222,19 @@ class DatabaseLink:
             self._forgets.add(transformation)
             self._awake()
 
+    def describe(self, description: Description) -> None:
+        """Queue recipes and notes, which only explanations need; they come after all records.
+
+        Parameters
+        ----------
+        description : callable
+            Makes them, in a thread, when it is their turn. The oldest of more than 100 are dropped,
+            and so is what the database does not take.
+        """
+        if self.writable:
+            self._descriptions.append(description)
+            self._awake()
+
     def _awake(self) -> None:
         self._idle.clear()
         self._wake.set()
@@ -200,9 +261,12 @@ class DatabaseLink:
             await self._wake.wait()
             await asyncio.sleep(GATHER_SECONDS)
             self._wake.clear()
-            while self._waiting or self._forgets:
+            while self._waiting or self._forgets or self._descriptions:
                 try:
-                    await self._write_batch()
+                    if self._waiting or self._forgets:
+                        await self._write_batch()
+                    else:
+                        await self._write_description()
                 except Exception:
                     # Whatever it is, the next records may fare better; the loop must go on.
                     logger.warning("writing cache records failed", exc_info=True)
@@ -233,6 +297,19 @@ class DatabaseLink:
         else:
             self._succeeded()
             self.on_stored(items)
+
+    async def _write_description(self) -> None:
+        recipes, notes = await asyncio.to_thread(self._descriptions.popleft())
+        if not (recipes or notes) or self.away:
+            return
+        try:
+            await self._patiently(lambda client: client.store([], recipes=recipes, notes=notes))
+        except (DatabaseUnavailableError, asyncio.TimeoutError, OSError) as error:
+            self._failed(error)
+        except DatabaseError as error:
+            logger.debug("The cache database took no recipes and notes: %s", error)
+        else:
+            self._succeeded()
 
     async def _refused(self, items: list[dict[str, Any]], error: DatabaseError) -> None:
         """Drop the one record that the server refused, and write the others of its batch."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,11 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         must_answer: bool = True,
         **policy: Any,
     ):
-        self.settings = Settings.from_arguments(
+        settings = Settings.from_arguments(
             database=database, buffers=buffers, cache_dir=cache_dir, token=token
         )
-        self.policy = Policy().updated(**{**self.settings.policy, **policy})
+        self.settings = replace(settings, policy={**settings.policy, **policy})
+        self.policy = Policy().updated(**self.settings.policy)
         self.must_answer = must_answer
         self.engine: Engine | None = None
         self.tainted: set[Key] = set()
@@ -290,16 +292,15 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
             return
         engine.stats.computed += 1
         engine.stats.errors += "error" in facts
-        if "effect" in facts:
-            engine.note_effect(key, facts)
-            self._taint(key, facts["effect"], key)
-        elif self.tainted:
-            for dependency in task.dependencies:
-                if dependency.key in self.tainted:
-                    inherited = engine.keys.get(dependency.key)
-                    reason = inherited.reason if isinstance(inherited, Refusal) else "an effect"
-                    self._taint(key, reason, dependency.key)
-                    return
+        inputs = [dependency.key for dependency in task.dependencies]
+        reason, origin = engine.judge_run(key, task.run_spec, facts, inputs), key
+        if reason is None and not self.tainted.isdisjoint(inputs):
+            origin = next(k for k in inputs if k in self.tainted)
+            inherited = engine.keys.get(origin)
+            reason = inherited.reason if isinstance(inherited, Refusal) else "an effect"
+        if reason is not None:
+            self._taint(key, reason, origin)
+            return
         if "result" in facts and isinstance(task.run_spec, StoringTask):
             engine.record(key, facts)
 

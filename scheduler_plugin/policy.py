@@ -8,9 +8,9 @@ from typing import Any
 
 from seamless_dask_cache.errors import ConfigurationError
 from seamless_dask_cache.identity import EFFECT_KINDS
+from seamless_dask_cache.identity.distributions import check_policy
 
 LONGEST_PATIENCE = 86_400.0
-VERSION_POLICIES = ("exact", "minor", "ignore")
 EXPECTED_TYPES: dict[str, tuple[type, ...]] = {
     "min_seconds": (int, float),
     "load_seconds": (int, float),
@@ -40,8 +40,9 @@ class Policy:
         Seconds that a computation waits for the database at most.
     allow_effects : frozenset of str
         Kinds of effects that do not refuse a task, such as ``{"clock"}``.
-    versions : str
-        How the version of an installed distribution enters identity: "exact", "minor", "ignore".
+    versions : str or mapping
+        How the version of an installed distribution enters identity: "exact", "minor", "ignore"; or
+        these by name of the distribution, such as ``{"default": "exact", "numpy": "minor"}``.
     allow_pickle : bool
         Whether results may be stored as pickles.
     read_only : bool
@@ -74,10 +75,8 @@ class Policy:
                 raise ConfigurationError(
                     f"{name} must be True or False, not {getattr(self, name)!r}"
                 )
-        if self.versions not in VERSION_POLICIES:
-            raise ConfigurationError(
-                f"versions must be one of {', '.join(VERSION_POLICIES)}, not {self.versions!r}"
-            )
+        # As text it can be hashed and sent, whatever the user wrote.
+        object.__setattr__(self, "versions", check_policy(self.versions))
 
     def updated(self, **changes: Any) -> Policy:
         """Return a policy with some settings changed.

@@ -42,6 +42,14 @@ class Submission:
         All keys, dependencies first.
     answers : dict
         Transformation checksum to answer, for those that are hits.
+    changed : dict
+        Transformation checksum to a file that its stored result was made of, and that changed.
+    outdated : dict
+        Key that the scheduler holds to a file that it was read from, and that changed.
+    restored : dict
+        Key to answer, for those that are served; known once the graph is rewritten.
+    identifier : Identifier or None
+        With which it was identified.
     """
 
     graph: Graph
@@ -53,6 +61,10 @@ class Submission:
     trusted: set[Key] = field(default_factory=set)
     order: list[Key] = field(default_factory=list)
     answers: dict[str, LookupAnswer] = field(default_factory=dict)
+    changed: dict[str, str] = field(default_factory=dict)
+    outdated: dict[Key, str] = field(default_factory=dict)
+    restored: dict[Key, LookupAnswer] = field(default_factory=dict)
+    identifier: Identifier | None = None
 
     def external_keys(self) -> set[Key]:
         """Return the keys that the graph refers to and does not contain."""
@@ -75,13 +87,15 @@ class Submission:
         never : mapping
             Keys that must not be cached, with the reason.
         effects : mapping
-            Transformation checksums that showed an effect when they ran, with the reason.
+            Checksums of transformations and of code that showed an effect when they ran, with the
+            reason.
         """
         self.order = list(in_order(self.graph))
+        self.identifier = Identifier(versions=policy.versions)
         self.identities = identify_graph(
             self.graph,
             self.externals.__getitem__,
-            identifier=Identifier(versions=policy.versions),
+            identifier=self.identifier,
             allow_effects=policy.allow_effects,
             never=never,
             trusted=self.trusted,
@@ -90,11 +104,11 @@ class Submission:
             self._refuse_effects(effects)
 
     def _refuse_effects(self, effects: Mapping[str, str]) -> None:
-        found = {
-            key: Refusal(effects[identity.checksum], key)
-            for key, identity in self.identities.known.items()
-            if identity.checksum in effects and key not in self.trusted
-        }
+        found = {}
+        for key, identity in self.identities.known.items():
+            reason = effects.get(identity.checksum) or effects.get(identity.code)
+            if reason is not None and not identity.trusted and is_task(self.graph[key]):
+                found[key] = Refusal(reason, key)
         if found:
             refuse_downstream(self.graph, self.identities, found, self.order)
 

@@ -9,29 +9,34 @@ import resource
 import sys
 import time
 from collections import OrderedDict
-from typing import Any
+from typing import Any, NamedTuple
 
 from dask.sizeof import sizeof
 from distributed import WorkerPlugin
 
 from seamless_dask_cache._version import __version__
 from seamless_dask_cache.dask_internals import (
-    Alias,
-    DataNode,
     GraphNode,
     Key,
-    Task,
     attach_to_current_task,
     current_worker,
-    fused_graph,
 )
 from seamless_dask_cache.errors import CellTypeError
 from seamless_dask_cache.identity.code import Identifier
 from seamless_dask_cache.identity.describer import Describer
+from seamless_dask_cache.identity.distributions import (
+    environment,
+    environment_checksum,
+)
+from seamless_dask_cache.identity.effects import RANDOM
+from seamless_dask_cache.identity.files import ContentPath
 from seamless_dask_cache.identity.recipe import Identity
+from seamless_dask_cache.observation import Observation, uncovered, watch
 from seamless_dask_cache.results import dump_result
 from seamless_dask_cache.storage import BufferStore
 
+from .inner_steps import Watch
+from .memos import caches_reached, memos
 from .policy import Policy
 from .randomness import drew_randomness, state_at_start, watch_size_estimates
 
@@ -56,8 +61,9 @@ class WorkerCache(WorkerPlugin):  # type: ignore[misc]
 
     Notes
     -----
-    Shared by all task threads of a worker. Its only mutable state is the memo of checked code,
-    whose single operations are atomic; two threads may at worst check the same code twice.
+    Shared by all task threads of a worker. Its mutable state is the memo of checked code and the
+    environment that the scheduler was told of, whose single operations are atomic; two threads may
+    at worst check the same code, or tell, twice.
     """
 
     name = NAME
@@ -65,12 +71,15 @@ class WorkerCache(WorkerPlugin):  # type: ignore[misc]
     def __init__(self, store: BufferStore, policy: Policy):
         self.store = store
         self.policy = policy
-        self._checked: OrderedDict[tuple[str, str], str | None] = OrderedDict()
+        self.told = ""
+        self._checked: OrderedDict[tuple[str, str], Checked] = OrderedDict()
 
     def setup(self, worker: Any) -> None:
         """Join a worker."""
         self._checked = OrderedDict()
+        self.told = ""
         self._data = worker.data
+        watch()
         worker.handlers[CONTENT] = self._content
 
     def teardown(self, worker: Any) -> None:
@@ -83,36 +92,47 @@ class WorkerCache(WorkerPlugin):  # type: ignore[misc]
             return None
         return await asyncio.to_thread(_value_checksum, self._data[key])
 
-    def difference(self, task: StoringTask) -> str | None:
-        """Compare the code that this worker is about to run with what the scheduler identified.
-
-        Returns
-        -------
-        str or None
-            What differs, or None when nothing does.
+    def checked(self, task: StoringTask) -> Checked:
+        """Look at the code that this worker is about to run.
 
         Notes
         -----
         Asked once per graph and code: within one graph, what arrives by value is the same, and
         what is imported is taken to stay as it is.
         """
-        memo = (task.graph, task.code)
-        if memo in self._checked:
-            return self._checked[memo]
+        name = (task.graph, task.code)
+        if name in self._checked:
+            return self._checked[name]
         while len(self._checked) >= MAX_CHECKED:
             self._checked.popitem(last=False)
-        found = self._checked[memo] = self._compare(task)
+        found = self._checked[name] = self._check(task)
         return found
 
-    def _compare(self, task: StoringTask) -> str | None:
-        describer = Describer(Identifier(versions=self.policy.versions), trusted=True)
+    def _check(self, task: StoringTask) -> Checked:
+        identifier = Identifier(versions=self.policy.versions)
+        caches = caches_reached(identifier)
         try:
-            mine = describer.identify(task.inner, _any_input)
+            mine = Describer(identifier, trusted=True).identify(task.inner, _any_input)
         except Exception as error:
-            return f"the worker cannot identify the code that it runs: {error}"
+            return Checked(f"the worker cannot identify the code that it runs: {error}")
         if mine.code == task.code:
-            return None
-        return f"the worker holds other code than the scheduler for {mine.function}"
+            return Checked(None, tuple({id(cache): cache for cache in caches}.values()))
+        return Checked(f"the worker holds other code than the scheduler for {mine.function}")
+
+
+class Checked(NamedTuple):
+    """What a worker found out about the code of a task.
+
+    Attributes
+    ----------
+    difference : str or None
+        How it differs from what the scheduler identified; None when it does not.
+    caches : tuple
+        The ``lru_cache`` wrappers that it reaches.
+    """
+
+    difference: str | None
+    caches: tuple[Any, ...] = ()
 
 
 def _value_checksum(value: Any) -> str | None:
@@ -144,11 +164,21 @@ class StoringTask(GraphNode):  # type: ignore[misc]
         Whether a client asked for this result.
     trusted : bool
         Whether the user declared the task pure.
+    covers : tuple of (str, str)
+        Files that stand in its identity, in which state.
     """
 
-    __slots__ = ("code", "graph", "inner", "requested", "trusted")
+    __slots__ = ("code", "covers", "graph", "inner", "requested", "trusted")
 
-    def __init__(self, inner: Any, code: str, graph: str, requested: bool, trusted: bool):
+    def __init__(
+        self,
+        inner: Any,
+        code: str,
+        graph: str,
+        requested: bool,
+        trusted: bool,
+        covers: tuple[tuple[str, str], ...] = (),
+    ):
         self.key = inner.key  # type: ignore[misc]
         self._dependencies = inner.dependencies  # type: ignore[misc]
         self.inner = inner
@@ -156,9 +186,13 @@ class StoringTask(GraphNode):  # type: ignore[misc]
         self.graph = graph
         self.requested = requested
         self.trusted = trusted
+        self.covers = covers
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return StoringTask, (self.inner, self.code, self.graph, self.requested, self.trusted)
+        return StoringTask, (self.inner, *self._options())
+
+    def _options(self) -> tuple[Any, ...]:
+        return self.code, self.graph, self.requested, self.trusted, self.covers
 
     def __repr__(self) -> str:
         return repr(self.inner)
@@ -172,7 +206,7 @@ class StoringTask(GraphNode):  # type: ignore[misc]
         return self._around(self.inner.substitute(subs, key=key))
 
     def _around(self, inner: Any) -> StoringTask:
-        return StoringTask(inner, self.code, self.graph, self.requested, self.trusted)
+        return StoringTask(inner, *self._options())
 
     @property
     def data_producer(self) -> bool:
@@ -205,14 +239,15 @@ class StoringTask(GraphNode):  # type: ignore[misc]
 
     def _facts(self, run: _Run, value: Any) -> dict[str, Any]:
         # Storing calls code of the value's classes, which may raise whatever it likes.
+        facts: dict[str, Any] = {}
         try:
-            return run.facts(value)
+            facts = run.observed()
+            return facts | run.facts(value)
         except CellTypeError as error:
-            logger.debug("the result of %r is not stored: %s", self.key, error)
-            return {}
+            return facts | {"remark": f"its result could not be stored: {error}"}
         except BaseException as error:
             logger.debug("storing the result of %r failed", self.key, exc_info=True)
-            return {"error": type(error).__name__}
+            return facts | {"error": type(error).__name__}
 
 
 class _Run:
@@ -221,23 +256,47 @@ class _Run:
     def __init__(self, cache: WorkerCache, task: StoringTask):
         self.cache = cache
         self.task = task
-        self.different = cache.difference(task)
-        self.watch = Watch()
+        self.different, caches = cache.checked(task)
+        self.seen = Observation()
+        self.watch = Watch(self.seen)
         watch_size_estimates()
         self.randomness = state_at_start()
+        self.memos = memos.begin(caches) if caches else []
         self.usage = _thread_usage()
         self.started = time.perf_counter()
         self.seconds = 0.0
 
     def compute(self, values: Any) -> Any:
-        value = self.watch.run(self.task.inner, values)
-        self.seconds = time.perf_counter() - self.started
+        self.seen.note_named(values.values() if values else ())
+        try:
+            value = self.seen.run(self.watch.run, self.task.inner, values)
+        finally:
+            self.seconds = time.perf_counter() - self.started
+            if self.memos:
+                memos.end(self.memos, self.seen)
         return value
+
+    def observed(self) -> dict[str, Any]:
+        """Return what the run was seen to read; to be asked once, after it."""
+        covers = self.task.covers
+        self.seen.settle(path for path, _ in covers if isinstance(path, ContentPath))
+        facts: dict[str, Any] = {"observed": True}
+        reads = uncovered(self.seen.reads, covers)
+        if reads:
+            facts["reads"] = reads
+        if self.seen.remote and not self.task.trusted:
+            facts["remote"] = sorted(self.seen.remote)
+        return facts
 
     def facts(self, value: Any) -> dict[str, Any]:
         """Return what the scheduler should know of this run; may store the result."""
         if self.different is not None:
-            return {"effect": self.different}
+            return {"effect": self.different, "remark": self.different}
+        if self.seen.unstable is not None:
+            return {"effect": self.seen.unstable, "remark": self.seen.unstable}
+        seen = None if self.task.trusted else self.seen.effect(self.cache.policy.allow_effects)
+        if seen is not None:
+            return {"effect": seen, "lasting": True, "of_code": True}
         effect = self.effect(value)
         if effect is not None:
             return {"effect": effect, "lasting": True}
@@ -256,7 +315,7 @@ class _Run:
             return "effect: it returned None, so it was called for what it does"
         if hasattr(type(value), "__next__"):
             return "stateful: its result is an iterator, which is used up by whoever reads it"
-        if drew_randomness(self.randomness):
+        if RANDOM not in self.cache.policy.allow_effects and drew_randomness(self.randomness):
             return "random: it drew from numpy's global generator while running"
         return None
 
@@ -272,6 +331,9 @@ class _Run:
             "seconds": self.seconds,
             "record": self.record(),
         }
+        if facts["record"]["environment"] != self.cache.told:
+            self.cache.told = facts["record"]["environment"]
+            facts["environment"] = environment()
         if buffer.nbytes <= policy.inline_bytes:
             facts["content"] = buffer.tobytes()
         else:
@@ -293,42 +355,8 @@ class _Run:
             "gpu_memory_peak_bytes": None,
             "hostname": HOSTNAME,
             "python_version": PYTHON_VERSION,
+            "environment": environment_checksum(),
         }
-
-
-class Watch:
-    """Run a task and notice inner steps of a fused one that returned nothing."""
-
-    def __init__(self) -> None:
-        self.nothing = False
-
-    def run(self, task: Any, values: Any) -> Any:
-        """Compute the task; sets ``nothing`` when an inner step returned None."""
-        fused = fused_graph(task) if type(task) is Task else None
-        if fused is None:
-            return task(values)
-        inner = {key: self._watched(node) for key, node in fused.inner.items()}
-        _, *rest = task.args
-        return Task(task.key, task.func, inner, *rest)(values)
-
-    def _watched(self, node: Any) -> Any:
-        return node if type(node) in (Alias, DataNode) else _Watched(node, self)
-
-
-class _Watched(GraphNode):  # type: ignore[misc]
-    __slots__ = ("inner", "watch")
-
-    def __init__(self, inner: Any, watch: Watch):
-        self.key = inner.key  # type: ignore[misc]
-        self._dependencies = inner.dependencies  # type: ignore[misc]
-        self.inner = inner
-        self.watch = watch
-
-    def __call__(self, values: Any = ()) -> Any:
-        value = self.watch.run(self.inner, values)
-        if value is None:
-            self.watch.nothing = True
-        return value
 
 
 def _worker_cache() -> WorkerCache | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,12 @@ from seamless_dask_cache.config import Settings
 from seamless_dask_cache.database import DatabaseClient
 from seamless_dask_cache.embedded import default_cache_dir, ensure_server
 from seamless_dask_cache.errors import DatabaseError, StoreError
+from seamless_dask_cache.explaining.notes import collect_notes
+from seamless_dask_cache.identity.code import Identifier
+from seamless_dask_cache.identity.files import ContentPath
+from seamless_dask_cache.identity.graph import GraphIdentity
 from seamless_dask_cache.identity.recipe import Identity
+from seamless_dask_cache.observation import Observation, unchanged, uncovered, watch
 from seamless_dask_cache.results import dump_result, load_result
 from seamless_dask_cache.storage import BufferStore, open_store
 
@@ -46,7 +52,8 @@ def reset() -> None:
 def local_cache() -> LocalCache:
     """Return the cache that calls in this process use: the last enabled one, else as configured."""
     settings = _enabled[0] if _enabled else Settings.from_arguments()
-    name = (settings.database, str(settings.cache_dir), repr(settings.buffers), settings.token)
+    place = (settings.database, str(settings.cache_dir), repr(settings.buffers), settings.token)
+    name = (*place, settings.versions)
     with _lock:
         if name not in _caches:
             _caches[name] = LocalCache(settings)
@@ -72,13 +79,15 @@ class LocalCache:
         self._lock = threading.Lock()
         self._link: tuple[DatabaseClient, BufferStore] | None = None
         self._away_until = 0.0
+        self._noted: set[str] = set()
 
     def call(self, call: Any) -> Any:
         """Return the result of a bound call, stored or computed."""
         from seamless_dask_cache.transformation import identify_call
 
         try:
-            identity = identify_call(call)
+            identifier = Identifier(versions=self.settings.versions)
+            identity = identify_call(call, identifier=identifier)
         except Exception as error:
             # Hashing runs code of users' classes; whatever it raises, the call is only not cached.
             logger.info("%r is not cached: %s", call, error)
@@ -86,9 +95,11 @@ class LocalCache:
         found, value = self._restored(identity, call.function.expires)
         if found:
             return value
+        seen = _observation()
         started = time.perf_counter()
-        value = call.compute()
-        self._store(identity, value, time.perf_counter() - started)
+        value = seen.run(call.compute)
+        seconds = time.perf_counter() - started
+        self._store(identity, value, seconds, seen, lambda: self._notes(call, identity, identifier))
         return value
 
     def close(self) -> None:
@@ -123,8 +134,9 @@ class LocalCache:
             if answer is None:
                 return False, None
             expired = expires is not None and (answer.created or 0) + expires < time.time()
+            changed = bool(answer.files) and not unchanged(answer.files or {})
             buffer = answer.content if answer.content is not None else store.get(answer.result)
-            if buffer is None or expired:
+            if buffer is None or expired or changed:
                 client.forget([identity.checksum])
                 return False, None
             return True, load_result(buffer)
@@ -145,16 +157,35 @@ class LocalCache:
         except (DatabaseError, StoreError, OSError) as error:
             self._failed(error)
 
-    def _store(self, identity: Identity, value: Any, seconds: float) -> None:
+    def _notes(self, call: Any, identity: Identity, identifier: Identifier) -> dict[str, Any]:
+        known = GraphIdentity({"call": identity})
+        notes = collect_notes({"call": call.task()}, known, identifier, self._noted)
+        self._noted.update(notes)
+        return notes
+
+    def _store(
+        self,
+        identity: Identity,
+        value: Any,
+        seconds: float,
+        seen: Observation,
+        notes: Callable[[], dict[str, Any]],
+    ) -> None:
         if time.monotonic() < self._away_until:
             return
         try:
+            seen.settle(path for path, _ in identity.covers if isinstance(path, ContentPath))
+            if seen.unstable is not None:
+                logger.info("the result of %s is not stored: %s", identity.function, seen.unstable)
+                return
+            reads = uncovered(seen.reads, identity.covers)
             client, store = self._connected()
             buffer = dump_result(value)
             inline = buffer.nbytes <= INLINE_BYTES
             if not inline:
                 store.put(buffer.checksum, buffer.frames)
-            client.store([_item(identity, buffer, seconds, inline)])
+            item = _item(identity, buffer, seconds, inline) | {"files": reads}
+            client.store([item], notes=notes())
         except (DatabaseError, OSError) as error:
             self._failed(error)
         except Exception as error:
@@ -164,6 +195,11 @@ class LocalCache:
         logger.warning("the cache does not answer (%s); computing without it", error)
         self._away_until = time.monotonic() + RETRY_SECONDS
         self.close()
+
+
+def _observation() -> Observation:
+    watch()
+    return Observation()
 
 
 def _item(identity: Identity, buffer: Any, seconds: float, inline: bool) -> dict[str, Any]:

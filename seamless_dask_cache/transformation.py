@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from seamless_dask_cache.config import Settings
 from seamless_dask_cache.dask_internals import Key, expression_of, materialize
 from seamless_dask_cache.errors import ConfigurationError, RefusedError
 from seamless_dask_cache.identity.code import Identifier
@@ -37,12 +38,13 @@ def transformation_checksum(x: Any) -> str | dict[Key, str]:
     from seamless_dask_cache.decorator import BoundCall
 
     if isinstance(x, BoundCall):
-        return identify_call(x).checksum
+        return identify_call(x, Settings.from_arguments().versions).checksum
     if not is_dask_collection(x):
         raise ConfigurationError(f"expected a Dask collection or a bound call, not {type(x)}")
     expression, keys = expression_of((x,), finalize=False)
     graph, _ = materialize(expression, set(keys))
-    identities = identify_graph(graph, _no_external)
+    identifier = Identifier(versions=Settings.from_arguments().versions)
+    identities = identify_graph(graph, _no_external, identifier=identifier)
     found = {}
     for key in keys:
         if key in identities.refused:
@@ -52,15 +54,27 @@ def transformation_checksum(x: Any) -> str | dict[Key, str]:
     return found[keys[0]] if len(keys) == 1 else found
 
 
-def identify_call(call: Any) -> Identity:
+def identify_call(
+    call: Any, versions: str = "exact", *, identifier: Identifier | None = None
+) -> Identity:
     """Return the identity of a bound call of a cached function.
+
+    Parameters
+    ----------
+    call : BoundCall
+        The call.
+    versions : str
+        How far versions of installed distributions count.
+    identifier : Identifier, optional
+        Memo tables to use, with versions of their own.
 
     Raises
     ------
     RefusedError
         When the function or an argument has no certain identity.
     """
-    return Describer(Identifier()).identify(call.task(), _no_input)
+    describer = Describer(identifier or Identifier(versions=versions))
+    return describer.identify(call.task(), _no_input)
 
 
 def _no_input(key: Key) -> Identity:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 
 import psutil
 from distributed import Client, LocalCluster
@@ -41,3 +42,11 @@ def kill_server(cache_dir):
     if process is not None:
         os.kill(process.pid, signal.SIGKILL)
         process.wait(10)
+
+
+def wait_until_forgotten(client):
+    """Wait for the release of all keys: Dask does not compute again what it still holds."""
+    deadline = time.monotonic() + 10
+    while client.cluster.scheduler.tasks:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)

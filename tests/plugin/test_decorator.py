@@ -137,12 +137,162 @@ def test_celltypes_identify_arguments():
         {"celltypes": {"y": "text"}},
         {"expires": "soon"},
         {"expires": -1},
+        {"files": 3},
+        {"files": ""},
+        {"files": ["data.csv", None]},
+        {"files": [b"data.csv"]},
     ],
 )
 def test_options_that_make_no_sense(options):
     """A wrong option is told when the function is decorated."""
     with pytest.raises(sdc.ConfigurationError):
         sdc.cached(**options)(lambda x, depth=3: x)
+
+
+def test_a_wrong_file_is_named():
+    """The message says which value is no path."""
+    with pytest.raises(sdc.ConfigurationError, match="17"):
+        sdc.cached(files=["data.csv", 17])(lambda x: x)
+
+
+def _checksum(files):
+    function = sdc.cached(files=files)(lambda x: x)
+    return sdc.transformation_checksum(function.bind(1))
+
+
+def test_files_of_a_function_count_by_content(tmp_path):
+    """A changed byte, a missing file, a new match is another transformation; touching is none."""
+    path = tmp_path / "data.csv"
+    path.write_text("a")
+    declared = [str(path), path, sdc.File(path), [path], (str(tmp_path / "*.csv"),), tmp_path]
+    assert _checksum(()) not in {_checksum(files) for files in declared}
+    for files in declared:
+        before = _checksum(files)
+        path.touch()
+        assert _checksum(files) == before
+        path.write_text("b")
+        changed = _checksum(files)
+        path.unlink()
+        missing = _checksum(files)
+        path.write_text("a")
+        assert len({before, changed, missing}) == 3
+        assert _checksum(files) == before
+
+
+def test_a_new_match_of_a_pattern_is_another_transformation(tmp_path):
+    """A file that appears counts if the pattern matches it."""
+    pattern = str(tmp_path / "*.csv")
+    empty = _checksum(pattern)
+    (tmp_path / "a.csv").write_text("a")
+    one = _checksum(pattern)
+    (tmp_path / "a.txt").write_text("a")
+    assert _checksum(pattern) == one
+    (tmp_path / "b.csv").write_text("a")
+    assert len({empty, one, _checksum(pattern)}) == 3
+
+
+def test_a_call_is_repeated_when_its_files_changed(tmp_path):
+    """Without a cluster: the same function object, called before and after an edit."""
+    path = tmp_path / "data.txt"
+    path.write_text("one")
+
+    @sdc.cached(files=path)
+    def read(n):
+        with open(tmp_path / "data.txt") as file:
+            return file.read() * n
+
+    assert read(2) == "oneone"
+    path.write_text("two")
+    assert read(2) == "twotwo"
+
+
+def test_a_task_is_repeated_when_its_files_changed(client, cache, tmp_path):
+    """On a cluster: as a delayed call, and within a function that calls the cached one."""
+    path = tmp_path / "data.txt"
+    path.write_text("one")
+
+    @sdc.cached(files=[path])
+    def read(n):
+        with open(tmp_path / "data.txt") as file:
+            return file.read() * n
+
+    def outer(n):
+        return read(n) + "!"
+
+    assert read.delayed(2).compute() == "oneone"
+    assert dask.delayed(outer, pure=True)(2).compute() == "oneone!"
+    path.write_text("two")
+    assert read.delayed(2).compute() == "twotwo"
+    assert dask.delayed(outer, pure=True)(2).compute() == "twotwo!"
+
+
+def test_a_file_as_an_argument_counts_by_content(client, cache, tmp_path):
+    """Touched, it is a hit; changed, it is computed again."""
+    path = tmp_path / "data.txt"
+    path.write_text("one")
+
+    def read(file):
+        with open(file) as opened:
+            return opened.read()
+
+    def run():
+        found = dask.delayed(read)(sdc.File(path)).compute()
+        assert cache.flush(30)
+        return found, cache.stats()["hits"]
+
+    assert run() == ("one", 0)
+    path.touch()
+    assert run() == ("one", 1)
+    path.write_text("two")
+    assert run() == ("two", 1)
+    path.write_text("one")
+    assert run() == ("one", 2)
+
+
+def test_files_travel_with_the_function(tmp_path):
+    """A decorated function that is pickled by value keeps what it was given."""
+    import cloudpickle
+
+    path = tmp_path / "data.txt"
+    path.write_text("one")
+    function = sdc.cached(files=[path, "*.csv", sdc.File("b")], version=3)(lambda x: x)
+    copy = cloudpickle.loads(cloudpickle.dumps(function))
+    assert (copy.files, copy.version) == (function.files, 3)
+
+
+def test_a_cached_function_within_another_counts(tmp_path):
+    """Its code, its version and its files are part of what calls it."""
+    path = tmp_path / "data.txt"
+    path.write_text("one")
+
+    def checksum(function, **options):
+        helper = sdc.cached(**options)(function)
+        return sdc.code_checksum(lambda x: helper(x))
+
+    found = [
+        checksum(lambda x: x),
+        checksum(lambda x: x + 1),
+        checksum(lambda x: x, version=2),
+        checksum(lambda x: x, files=path),
+    ]
+    path.write_text("two")
+    found.append(checksum(lambda x: x, files=path))
+    assert len(set(found)) == len(found)
+    assert found[-1] == checksum(lambda x: x, files=path)
+
+
+_LEFT_OUT = object()
+
+
+def test_a_default_that_marks_an_argument_left_out():
+    """Such a marker is known by its address only, and still no reason to refuse."""
+    function = sdc.cached(lambda x, y=_LEFT_OUT: x if y is _LEFT_OUT else [x, y])
+    left_out = sdc.transformation_checksum(function.bind(1))
+    assert left_out == sdc.transformation_checksum(function.bind(1, _LEFT_OUT))
+    assert left_out != sdc.transformation_checksum(function.bind(1, 2))
+    with pytest.raises(sdc.RefusedError):
+        sdc.transformation_checksum(function.bind(1, object()))
+    assert (function(1), function(1, 2)) == (1, [1, 2])
 
 
 def test_arguments_without_identity_are_computed():

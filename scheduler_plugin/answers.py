@@ -1,0 +1,95 @@
+"""Which answers of the database count: those that are young enough, intact, and read from files as
+they are now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+
+from seamless_dask_cache.dask_internals import Key
+from seamless_dask_cache.database import LookupAnswer
+from seamless_dask_cache.storage import BufferStore
+
+from .reads import Reads, States
+from .submission import Submission
+
+Answers = dict[str, LookupAnswer]
+
+
+def expired(submission: Submission, answers: Answers, now: float) -> list[str]:
+    """Return the transformations whose results are too old, or made from one that is.
+
+    Parameters
+    ----------
+    submission : Submission
+        Identified.
+    answers : dict
+        Transformation checksum to answer.
+    now : float
+        Seconds since the epoch.
+    """
+    known = submission.identities.known
+    if all(identity.expires is None for identity in known.values()):
+        return []
+    stale: dict[Key, None] = {}
+    for key in submission.order:
+        identity = known.get(key)
+        if identity is None or identity.expires is None:
+            continue
+        answer = answers.get(identity.checksum)
+        too_old = answer is not None and (answer.created or 0.0) + identity.expires < now
+        if too_old or not stale.keys().isdisjoint(submission.graph[key].dependencies):
+            stale[key] = None
+    return [known[key].checksum for key in stale if known[key].checksum in answers]
+
+
+def judge_files(submission: Submission, answers: Answers, held: dict[Key, Reads]) -> None:
+    """Find out which files changed since stored results and held ones were made of them.
+
+    Parameters
+    ----------
+    submission : Submission
+        Gets ``changed`` and ``outdated``.
+    answers : dict
+        Transformation checksum to answer.
+    held : dict
+        Key to what the scheduler's result was read from.
+    """
+    states = States()
+    for transformation, answer in answers.items():
+        if answer.files:
+            changed = states.changed(answer.files)
+            if changed is not None:
+                submission.changed[transformation] = changed
+    for key, reads in held.items():
+        changed = states.changed(reads.all())
+        if changed is not None:
+            submission.outdated[key] = changed
+
+
+def servable(answers: Answers, store: BufferStore, broken: Collection[str]) -> Answers:
+    """Return the answers whose content is here or in the buffer store.
+
+    Parameters
+    ----------
+    answers : dict
+        Transformation checksum to answer.
+    store : BufferStore
+        Where larger buffers live.
+    broken : collection of str
+        Result checksums that could not be restored before.
+    """
+    absent = [a.result for a in answers.values() if a.content is None and a.result not in broken]
+    present = store.has_many(absent)
+    return {
+        transformation: answer
+        for transformation, answer in answers.items()
+        if _intact(answer) or (answer.content is None and answer.result in present)
+    }
+
+
+def _intact(answer: LookupAnswer) -> bool:
+    return (
+        answer.content is not None and hashlib.sha256(answer.content).hexdigest() == answer.result
+    )

@@ -1,0 +1,131 @@
+"""Recipes and notes over the link: after all records, and never in the way of one."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from seamless_dask_cache.scheduler_plugin.link import MAX_DESCRIPTIONS, DatabaseLink
+
+from seamless_dask_cache.errors import DatabaseError, DatabaseUnavailableError
+
+NOTES = {"a" * 64: {"kind": "value"}}
+
+
+class Client:
+    """A database that notes the order of what it is given, or fails as it is told."""
+
+    def __init__(self, fault=None):
+        self.fault = fault
+        self.log = []
+
+    async def connect(self):
+        return self
+
+    async def store(self, items, recipes=(), notes=None):
+        if self.fault is not None and notes is not None:
+            raise self.fault
+        self.log.append("notes" if notes else "items")
+
+    async def recipes(self, function, *, checksums, limit):
+        if self.fault is not None:
+            raise self.fault
+        return [{"function": function}]
+
+    async def notes(self, checksums):
+        if self.fault is not None:
+            raise self.fault
+        return {name: {} for name in checksums}
+
+    async def lookup(self, transformations):
+        return dict.fromkeys(transformations, "answer")
+
+    async def close(self):
+        pass
+
+
+async def opened(client, **options):
+    link = DatabaseLink(client.connect, patience=2.0, on_stored=lambda items: None, **options)
+    await link.open()
+    return link
+
+
+async def test_records_are_written_before_what_describes_them():
+    client = Client()
+    link = await opened(client)
+    link.describe(lambda: ([], NOTES))
+    link.store({})
+    assert await link.flush(10)
+    assert client.log == ["items", "notes"]
+    await link.close()
+
+
+@pytest.mark.parametrize(
+    "fault", [DatabaseUnavailableError("gone"), DatabaseError("old"), OSError()]
+)
+async def test_what_describes_is_dropped_when_it_is_not_taken(fault):
+    client = Client(fault)
+    link = await opened(client)
+    link.describe(lambda: ([], NOTES))
+    assert await link.flush(10)
+    client.fault = None
+    link.store({})
+    assert await link.flush(10)
+    assert client.log == ["items"]
+    await link.close()
+
+
+async def test_a_description_that_fails_stops_nothing():
+    client = Client()
+    link = await opened(client)
+    link.describe(lambda: 1 / 0)
+    link.describe(lambda: ([], NOTES))
+    assert await link.flush(10)
+    assert client.log == ["notes"]
+    await link.close()
+
+
+async def test_descriptions_do_not_pile_up():
+    client = Client()
+    link = await opened(client)
+    for _ in range(3 * MAX_DESCRIPTIONS):
+        link.describe(lambda: ([], NOTES))
+    assert await link.flush(10)
+    assert client.log == ["notes"] * MAX_DESCRIPTIONS
+    await link.close()
+
+
+async def test_a_reader_of_a_database_describes_nothing():
+    client = Client()
+    link = await opened(client, writable=False)
+    link.describe(lambda: ([], NOTES))
+    assert await link.flush(10)
+    assert client.log == []
+    await link.close()
+
+
+async def test_questions_for_explanations_are_answered():
+    link = await opened(Client())
+    assert await link.recipes("f") == [{"function": "f"}]
+    assert await link.notes(["x"]) == {"x": {}}
+    assert await link.notes([]) == {}
+    await link.close()
+
+
+async def test_an_old_database_explains_nothing_and_is_asked_for_results_all_the_same():
+    link = await opened(Client(DatabaseError("unknown type")))
+    assert await link.recipes("f") is None
+    assert await link.notes(["x"]) == {}
+    assert not link.away
+    assert await link.lookup(["t"]) == {"t": "answer"}
+    await link.close()
+
+
+@pytest.mark.parametrize("fault", [DatabaseUnavailableError("gone"), asyncio.TimeoutError()])
+async def test_a_database_that_is_away_explains_nothing(fault):
+    link = await opened(Client(fault))
+    assert await link.recipes("f") is None
+    assert link.away
+    assert await link.recipes("f") is None
+    assert await link.notes(["x"]) == {}
+    await link.close()
