@@ -38,6 +38,10 @@ class Policy:
         Results up to this size live in the database; larger ones in the buffer store.
     patience : float
         Seconds that a computation waits for the database at most.
+    observe : bool
+        Whether workers listen to Python's audit events. Without, what a task opens, writes or
+        connects to under names that its code does not show is not noticed. It cannot be taken back
+        in a process.
     allow_effects : frozenset of str
         Kinds of effects that do not refuse a task, such as ``{"clock"}``.
     versions : str or mapping
@@ -54,6 +58,7 @@ class Policy:
     load_bytes_per_second: float = 500e6
     max_bytes: int = 10_000_000_000
     inline_bytes: int = 4096
+    observe: bool = True
     patience: float = 10.0
     allow_effects: frozenset[str] = frozenset()
     versions: str = "exact"
@@ -70,7 +75,7 @@ class Policy:
             raise ConfigurationError(
                 f"patience must be more than 0 s and less than a day, not {self.patience!r}"
             )
-        for name in ("allow_pickle", "read_only"):
+        for name in ("allow_pickle", "observe", "read_only"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigurationError(
                     f"{name} must be True or False, not {getattr(self, name)!r}"

@@ -79,7 +79,8 @@ class WorkerCache(WorkerPlugin):  # type: ignore[misc]
         self._checked = OrderedDict()
         self.told = ""
         self._data = worker.data
-        watch()
+        if self.policy.observe:
+            watch()
         worker.handlers[CONTENT] = self._content
 
     def teardown(self, worker: Any) -> None:

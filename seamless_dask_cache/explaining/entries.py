@@ -170,6 +170,8 @@ def _literal(entry: Any) -> str:
         kind, text = next(iter(entry.items()))
         if kind == "float" and isinstance(text, str):
             return repr(float.fromhex(text))
+        if kind == "slice" and isinstance(text, list):
+            return f"slice({', '.join(map(_literal, text))})"
         if kind == "int" and isinstance(text, str):
             return shortened(text, _LONGEST)
         if kind == "str" and isinstance(text, str):

@@ -19,7 +19,7 @@ from .literals import size, text
 from .nodes import Piece
 from .reduction import dotted, encode_attributes
 
-_BLOCK = 1 << 22
+_BLOCK = 1 << 19
 _NOTED = 1000  # strings of an array that are looked at as paths
 _SPARSE_PARTS = (
     "format",

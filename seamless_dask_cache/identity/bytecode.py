@@ -8,7 +8,7 @@ Constants are numbered by first use, because a docstring shifts the compiler's o
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from types import CodeType
 from typing import Any
@@ -29,7 +29,7 @@ from .opcodes import (
     instructions,
     name_of,
 )
-from .references import Reference, find_references
+from .references import Call, Reference, call_after, find_references
 
 # Variable arguments, keywords, generator, coroutines, local namespace. Left out: docstring present,
 # nested, future statements.
@@ -69,6 +69,14 @@ class CodeFacts:
     nested: tuple[CodeFacts, ...]
     texts: tuple[str, ...]
     names: frozenset[str]
+    _calls: dict[int, Call | None] = field(default_factory=dict, repr=False, compare=False)
+
+    def call_of(self, reference: Reference) -> Call | None:
+        """Find the call of what a reference leads to; see :func:`.references.call_after`."""
+        position = reference.position
+        if position not in self._calls:
+            self._calls[position] = call_after(self.code, self.instructions, position)
+        return self._calls[position]
 
 
 _known: dict[int, CodeFacts] = {}

@@ -29,9 +29,9 @@ from seamless_dask_cache.identity.files import (
     ContentPath,
     FileStates,
     identify_open_files,
-    refuse_remote,
 )
 from seamless_dask_cache.identity.inline import INLINED, inlined
+from seamless_dask_cache.identity.origins import add_origin
 from seamless_dask_cache.identity.patterns import Pattern, find_pattern, made_of
 from seamless_dask_cache.identity.policy import CallPolicy
 from seamless_dask_cache.identity.reach import Reach, Scope
@@ -104,6 +104,7 @@ class Describer:
         if kind is DataNode:
             return self.data(node.value, trusted=trusted)
         reach = Reach()
+        reach.trusted = trusted or self.trusted
         document, made = self._task(node, upstream, reach)
         trusted = trusted or reach.lifted
         if reach.effects:
@@ -208,7 +209,7 @@ class Describer:
         self._judge(node, callee, reach, own)
         own.files += code.files
         self._add_files(document, own, reach)
-        self._add_origin(document, node, callee, own)
+        add_origin(document, node, callee, reach, own)
         return document
 
     def _judge(self, node: Any, callee: Callee, reach: Reach, own: Scope) -> None:
@@ -236,13 +237,6 @@ class Describer:
         for path in own.files:
             if type(path) is ContentPath:
                 reach.covers[path] = path.state or ""
-
-    def _add_origin(self, document: dict[str, Any], node: Any, callee: Callee, own: Scope) -> None:
-        # A producer with inputs (a frame made from delayed values) makes its data of those.
-        if node.data_producer and not node.dependencies and node.key is not None:
-            document["producer"] = producer_token(node.key)
-        elif own.strings and not callee.is_dask:
-            refuse_remote([text for text in own.strings if "://" in text])
 
     def _add_word(
         self,

@@ -99,8 +99,8 @@ NAMES: dict[str, str] = {
         " statvfs get_terminal_size umask nice",
     ),
     **_names(PROCESS_STATE, "sys", "argv orig_argv path executable getrefcount _current_frames"),
-    **_names(PROCESS_STATE, "pathlib.Path", "cwd home"),
-    **_names(PROCESS_STATE, "pathlib._local.Path", "cwd home"),
+    **_names(PROCESS_STATE, "pathlib.Path", "cwd"),
+    **_names(PROCESS_STATE, "pathlib._local.Path", "cwd"),
     **_names(PROCESS_STATE, "shutil", "disk_usage get_terminal_size which"),
     **_names(
         PROCESS_STATE,
@@ -355,3 +355,17 @@ SHOWN_WRITES = frozenset(
     | {f".{name}" for name in _all(WRITE, "to_csv to_json to_pickle to_html to_markdown to_latex")}
 )
 """Writes of Python code; an audit event shows each of them, and where it goes."""
+
+VARIABLES = {
+    **dict.fromkeys(
+        (
+            "os.path.expanduser",
+            "posixpath.expanduser",
+            "pathlib.Path.home",
+            "pathlib.PosixPath.home",
+        ),
+        "HOME",
+    ),
+    **dict.fromkeys(("tempfile.gettempdir", "tempfile.gettempdirb"), "TMPDIR"),
+}
+"""Functions that read an environment variable, by the name of which their result is known."""

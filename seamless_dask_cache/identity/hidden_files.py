@@ -36,7 +36,7 @@ from .opcodes import (
     first_name,
     name_of,
 )
-from .references import Argument, Call, Reference, call_after
+from .references import Argument, Call, Reference
 
 Names = Callable[[Reference], list[str]]
 
@@ -302,7 +302,7 @@ class PathOrigins:
         if self._calls is None:
             self._calls = {}
             for reference in self.facts.references:
-                call = call_after(self.facts.code, self.steps, reference.position)
+                call = self.facts.call_of(reference)
                 if call is not None:
                     self._calls[call.position] = reference, call
         return self._calls

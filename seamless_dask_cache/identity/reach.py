@@ -53,13 +53,24 @@ class Reach:
         Files that stand in the identity, with their state.
     pattern : bool
         The inputs are placeholders.
+    trusted : bool
+        The user vouched for the whole task.
 
     Notes
     -----
     One is made for each task of a graph, hence neither a dataclass nor made of parts.
     """
 
-    __slots__ = ("calls", "codes", "covers", "effects", "expires", "lifted_calls", "pattern")
+    __slots__ = (
+        "calls",
+        "codes",
+        "covers",
+        "effects",
+        "expires",
+        "lifted_calls",
+        "pattern",
+        "trusted",
+    )
 
     def __init__(self, *, pattern: bool = False) -> None:
         self.codes: list[bytes] = []
@@ -69,6 +80,7 @@ class Reach:
         self.expires: float | None = None
         self.covers: dict[str, str] = {}
         self.pattern = pattern
+        self.trusted = False
 
     def need_inputs(self) -> None:
         """Say that what follows depends on the inputs themselves.

@@ -13,6 +13,7 @@ from typing import Any
 
 from .bytecode import CodeFacts
 from .callables import encode_registrations
+from .effect_names import VARIABLES
 from .effects import (
     DYNAMIC_CODE,
     ENVIRONMENT,
@@ -56,7 +57,7 @@ from .opcodes import (
     SUBSCRIPT,
 )
 from .patches import patches
-from .references import Argument, Call, Reference, call_after
+from .references import Argument, Call, Reference
 from .resolve import Found, NotImported, Scope, is_missing
 
 _WORDS = {
@@ -186,10 +187,12 @@ class References:
             self._judge_names(facts, reference, _names_of(found))
 
     def _judge_names(self, facts: CodeFacts, reference: Reference, names: list[str]) -> None:
-        call = call_after(facts.code, facts.instructions, reference.position)
+        call = facts.call_of(reference)
         read = next((READERS[name] for name in names if name in READERS), None)
         if read is not None:
             self._encode_argument(names[0], call, read)
+        for variable in {VARIABLES[name] for name in names if name in VARIABLES}:
+            self._enter_variable(variable)
         seed = seed_parameter(names)
         if seed is not None:
             self._judge_seed(facts, names[0], call, seed)
@@ -243,13 +246,15 @@ class References:
             self._note(kind, name)
 
     def _judge_attribute(self, facts: CodeFacts, reference: Reference, name: str) -> None:
-        call = call_after(facts.code, facts.instructions, reference.position)
+        call = facts.call_of(reference)
         known = (*facts.code.co_varnames, *facts.code.co_cellvars)
         effect = attribute_effect(name, call, known)
         if effect is not None and not (effect[0] == RANDOM and _is_on_self(facts, reference)):
             self._note(*effect)
         elif asks_blindly(name) and self._origins(facts).is_made_path(reference.position - 1):
             self._note(HIDDEN_FILE, made_in_place(f".{name}"))
+        if name == "expanduser":
+            self._enter_variable("HOME")
         unseen = unseen_read(reference.attributes) if reference.kind == "attribute" else None
         if unseen is not None and not is_method(self.function):
             self._note(DYNAMIC_CODE, f".{unseen} of something unseen")
@@ -297,13 +302,15 @@ class References:
         name = _constant_name(facts, reference, call)
         if not isinstance(name, (str, bytes)):
             return False
-        key = os.fsdecode(name)
+        self._enter_variable(os.fsdecode(name))
+        return True
+
+    def _enter_variable(self, key: str) -> None:
         part = self.node.part(f"environment {key}")
         part.append(text(key))
         # A path in it is no argument: what is opened there is seen while the function runs.
         value = os.environ.get(key)
         part.append(LITERALS[type(value)](value))
-        return True
 
 
 _ATTRS = "<attrs generated "

@@ -41,9 +41,15 @@ def watch() -> None:
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    handle = _HANDLERS.get(event)
-    if handle is None or not under_way or getattr(of_thread, "busy", False):
+    # Called for every event of the process, such as each id() that copy.deepcopy asks for.
+    if event in _HEARD:
+        _hear(event, arguments)
+
+
+def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    if not under_way or getattr(of_thread, "busy", False):
         return
+    handle = _HANDLERS[event]
     of_thread.busy = True
     try:
         for seen in _observations():
@@ -133,3 +139,4 @@ _HANDLERS: dict[str, Callable[..., None]] = {
         if event.startswith("socket.")
     },
 }
+_HEARD = frozenset(_HANDLERS)

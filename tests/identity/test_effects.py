@@ -139,7 +139,7 @@ IMPURE = {
     "import sys\ndef f(): return sys.argv": "process-state",
     "import os\ndef f(): return os.cpu_count()": "process-state",
     "import pathlib\ndef f(): return pathlib.Path.cwd()": "process-state",
-    "from pathlib import Path\ndef f(): return Path.home()": "process-state",
+    "from pathlib import Path\ndef f(): return Path.cwd()": "process-state",
     "import decimal\ndef f(): return decimal.getcontext()": "process-state",
     "import pandas as pd\ndef f(): pd.set_option('mode.copy_on_write', True)": "process-state",
     "import locale\ndef f(): return locale.localeconv()": "process-state",
@@ -342,3 +342,29 @@ def test_a_folder_that_an_environment_variable_names_is_no_input(tmp_path, monke
     monkeypatch.setenv("SDC_TEST_FOLDER", "elsewhere")
     other = Identifier().code(_function("import os\ndef f(): return os.environ['SDC_TEST_FOLDER']"))
     assert other.checksum != first.checksum
+
+
+HOMES = {
+    "os.path.expanduser": "import os\ndef f(): return os.path.expanduser('~/settings')",
+    "from os.path": "from os.path import expanduser\ndef f(x): return expanduser(x)",
+    "Path.home": "from pathlib import Path\ndef f(): return Path.home() / 'settings'",
+    "Path.expanduser": "from pathlib import Path\ndef f(x): return Path(x).expanduser()",
+}
+
+
+@pytest.mark.parametrize("name", HOMES)
+def test_the_home_folder_enters_where_it_is_asked_for(name, monkeypatch):
+    checksums = set()
+    for home in ("/home/ada", "/home/bob", "/home/ada"):
+        monkeypatch.setenv("HOME", home)
+        checksums.add(Identifier().code(_function(HOMES[name])).checksum)
+    assert len(checksums) == 2
+
+
+def test_the_home_folder_is_none_of_the_business_of_others(monkeypatch):
+    checksums = set()
+    for home in ("/home/ada", "/home/bob"):
+        monkeypatch.setenv("HOME", home)
+        function = _function("import os\ndef f(x): return os.path.abspath(x)")
+        checksums.add(Identifier().code(function).checksum)
+    assert len(checksums) == 1
