@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import shutil
+import subprocess
 import sys
 import zipfile
 
@@ -98,6 +101,60 @@ def test_code_in_a_zip_file_is_the_users(tmp_path, monkeypatch):
             found.append(code_checksum(__import__("zipped_code").f))
     sys.modules.pop("zipped_code", None)
     assert found[0] != found[1]
+
+
+def test_a_compiled_function_counts_by_its_distribution_and_is_refused_without_one(
+    tmp_path, monkeypatch
+):
+    from scipy.special import _comb as installed
+
+    shutil.copy(installed.__file__, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        own = importlib.import_module("_comb")
+    del sys.modules["_comb"]
+    assert "cython" in type(own._comb_int).__name__
+    assert code_checksum(installed._comb_int)
+    for function in (own._comb_int, lambda x: own._comb_int(x, 2)):
+        with pytest.raises(RefusedError, match="belongs to no installed distribution"):
+            code_checksum(function)
+
+
+EDITABLE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import editable_code, cloudpickle
+from seamless_dask_cache.identity import code_checksum
+shipped = cloudpickle.loads(cloudpickle.dumps(editable_code.f))
+print(code_checksum(editable_code.f), code_checksum(shipped))
+"""
+
+
+@pytest.mark.parametrize("how", ["editable", "zip"])
+def test_an_edit_of_an_editable_install_or_a_zip_file_is_seen_in_fresh_interpreters(how, tmp_path):
+    def checksums(number, comment=""):
+        place = tmp_path / f"{number}{len(comment)}"
+        place.mkdir()
+        source = f"{comment}def g(x): return {number}\ndef f(x): return g(x)\n"
+        if how == "zip":
+            with zipfile.ZipFile(place / "code.zip", "w") as archive:
+                archive.writestr("editable_code.py", source)
+            place = place / "code.zip"
+        else:
+            (place / "editable_code.py").write_text(source)
+            info = place / "editable_code-1.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text(
+                "Metadata-Version: 2.1\nName: editable-code\nVersion: 1\n"
+            )
+            (info / "RECORD").write_text("editable_code.py,,\n")
+            (info / "direct_url.json").write_text('{"dir_info": {"editable": true}}')
+        command = [sys.executable, "-c", EDITABLE, str(place)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+    first, edited, commented = checksums(1), checksums(2), checksums(1, "# a comment\n")
+    assert len(set(first)) == len(set(edited)) == 1
+    assert first == commented != edited
 
 
 def test_names_are_for_people():

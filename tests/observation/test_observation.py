@@ -365,6 +365,8 @@ def test_what_an_identity_covers_is_taken_away(tmp_path):
     reads[paths[0]] = state_now(paths[0])
     assert set(uncovered(reads, covers)) >= {paths[0], str(tmp_path / "d")}
     assert uncovered(reads, []) == reads
+    older = [(str(tmp_path / "c"), "another state")]
+    assert uncovered(reads, older) == reads
 
 
 def test_what_an_event_handler_cannot_understand_is_no_fault_of_the_program():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import time
 
 import pytest
 from clusters import cluster_of
@@ -54,6 +55,24 @@ def with_settings(parts):
             return file.read()
     except FileNotFoundError:
         return "default"
+
+
+def wait_for(parts):
+    while not os.path.exists(os.path.join(*parts) + "/go"):
+        time.sleep(0.01)
+    return True
+
+
+def read_after(file, started):
+    return mmap_text(os.fspath(file))
+
+
+def mmap_text(path):
+    """Read as compiled code does, which opens files unheard."""
+    import pyarrow
+
+    with pyarrow.memory_map(path) as content:
+        return content.read().decode()
 
 
 def append(parts, x, mode="a"):
@@ -163,6 +182,72 @@ def test_a_key_that_the_scheduler_holds_is_not_mixed_up_with_the_new_file(folder
     assert in_session(cache_dir, fresh)[0] == 14
     (folder / "part-a.txt").write_text("1")
     assert in_session(cache_dir, program)[0] == 2
+
+
+@pytest.mark.parametrize("how", ["future", "key"])
+def test_what_is_held_from_an_older_file_is_not_served_from_a_newer_one(how, folder, cache_dir):
+    def elsewhere(client):
+        return client.get(graph("another key"), "out")
+
+    def graph(key):
+        return {key: (load, folder.parts, "a"), "out": (double, key)}
+
+    with cluster_of() as client:
+        sdc.enable(client, cache_dir=cache_dir)
+        held = client.submit(load, folder.parts, "a", key="the key")
+        assert held.result() == 1
+        (folder / "part-a.txt").write_text("7")
+        assert in_session(cache_dir, elsewhere)[0] == 14
+        if how == "future":
+            assert client.submit(double, held).result() == 2
+        else:
+            assert client.get(graph("the key"), "out") == 2
+
+
+def test_a_content_that_changed_after_it_was_identified_is_not_stored(folder, cache_dir):
+    path = folder / "part-a.txt"
+
+    def program(client):
+        started = client.submit(wait_for, folder.parts, pure=False, key="gate")
+        value = client.submit(read_after, sdc.File(path), started, key="value")
+        path.write_text("2")
+        (folder / "go").write_text("")
+        return value.result()
+
+    assert in_session(cache_dir, program)[0] == "2"
+    (folder / "go").unlink()
+    path.write_text("1")
+
+    def again(client):
+        (folder / "go").write_text("")
+        gate = client.submit(wait_for, folder.parts, pure=False, key="gate")
+        return client.submit(read_after, sdc.File(path), gate, key="value").result()
+
+    assert in_session(cache_dir, again)[0] == "1"
+
+
+def test_what_is_made_of_a_restored_result_depends_on_its_files(folder, cache_dir):
+    def value():
+        return delayed(load)(folder.parts, "a")
+
+    assert in_session(cache_dir, lambda client: value().compute())[0] == 1
+    doubled, stats = in_session(cache_dir, lambda client: delayed(double)(value()).compute())
+    assert (doubled, stats["restored"]) == (2, 1)
+    (folder / "part-a.txt").write_text("50")
+    assert in_session(cache_dir, lambda client: delayed(double)(value()).compute())[0] == 100
+
+
+def test_what_ran_unobserved_has_no_identity(folder, cache_dir):
+    with cluster_of(workers=1) as client:
+        sdc.enable(client, cache_dir=cache_dir)
+        client.unregister_worker_plugin("seamless-dask-cache")
+        held = client.submit(load, folder.parts, "a")
+        assert held.result() == 1
+        cache = sdc.enable(client, cache_dir=cache_dir)
+        assert client.submit(double, held).result() == 2
+        cache.flush()
+        stats = cache.stats()
+        assert (stats["refused"], stats["stored"]) == (1, 0)
 
 
 def test_an_effect_seen_while_running_condemns_the_code(folder, cache_dir):
