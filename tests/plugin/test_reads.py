@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import time
 
+import dask
 import pytest
 from clusters import cluster_of
 from dask import delayed
@@ -14,6 +14,7 @@ from dask._task_spec import Task, TaskRef
 from seamless_dask_cache.scheduler_plugin.inner_steps import Watch
 
 import seamless_dask_cache as sdc
+from seamless_dask_cache.local import reset
 from seamless_dask_cache.observation import Observation
 
 MEMOIZED = """
@@ -45,6 +46,13 @@ def total(parts):
     return sum(load(parts, entry.name[5:-4]) for entry in entries if entry.name.startswith("part"))
 
 
+def load_and_change(parts, name):
+    value = load(parts, name)
+    with open(os.path.join(*parts, f"part-{name}.txt"), "w") as file:
+        file.write(str(value + 1))
+    return value
+
+
 def double(x):
     return 2 * x
 
@@ -57,21 +65,11 @@ def with_settings(parts):
         return "default"
 
 
-def wait_for(parts):
-    while not os.path.exists(os.path.join(*parts) + "/go"):
-        time.sleep(0.01)
-    return True
-
-
-def read_after(file, started):
-    return mmap_text(os.fspath(file))
-
-
 def mmap_text(path):
     """Read as compiled code does, which opens files unheard."""
     import pyarrow
 
-    with pyarrow.memory_map(path) as content:
+    with pyarrow.memory_map(os.fspath(path)) as content:
         return content.read().decode()
 
 
@@ -207,23 +205,20 @@ def test_what_is_held_from_an_older_file_is_not_served_from_a_newer_one(how, fol
 def test_a_content_that_changed_after_it_was_identified_is_not_stored(folder, cache_dir):
     path = folder / "part-a.txt"
 
-    def program(client):
-        started = client.submit(wait_for, folder.parts, pure=False, key="gate")
-        value = client.submit(read_after, sdc.File(path), started, key="value")
-        path.write_text("2")
-        (folder / "go").write_text("")
-        return value.result()
+    def value(client):
+        return client.submit(mmap_text, sdc.File(path), pure=False).result()
 
-    assert in_session(cache_dir, program)[0] == "2"
-    (folder / "go").unlink()
+    with cluster_of() as client:
+        cache = sdc.enable(client, cache_dir=cache_dir)
+        engine = client.cluster.scheduler.plugins["seamless-dask-cache"].engine
+        decide = engine.decide
+        engine.decide = lambda submission: (path.write_text("2"), decide(submission))[1]
+        assert value(client) == "2"
+        cache.flush()
     path.write_text("1")
-
-    def again(client):
-        (folder / "go").write_text("")
-        gate = client.submit(wait_for, folder.parts, pure=False, key="gate")
-        return client.submit(read_after, sdc.File(path), gate, key="value").result()
-
-    assert in_session(cache_dir, again)[0] == "1"
+    assert in_session(cache_dir, value)[0] == "1"
+    again, stats = in_session(cache_dir, value)
+    assert (again, stats["computed"]) == ("1", 0)
 
 
 def test_what_is_made_of_a_restored_result_depends_on_its_files(folder, cache_dir):
@@ -345,3 +340,25 @@ def test_a_path_made_by_an_inner_step_of_a_fused_task_is_noted(folder):
     seen = Observation()
     assert Watch(seen).run(Task.fuse(join, size), {}) == 1
     assert set(seen.reads) == {str(folder / "part-a.txt")}
+
+
+@pytest.fixture
+def local(cache_dir, monkeypatch):
+    monkeypatch.setenv("DASK_SEAMLESS_DASK_CACHE__CACHE_DIR", str(cache_dir))
+    with dask.config.set({"seamless-dask-cache.cache-dir": str(cache_dir)}):
+        reset()
+        yield
+        reset()
+
+
+def test_a_cached_function_without_a_cluster_depends_on_what_it_reads(folder, local):
+    reader = sdc.cached(load)
+    assert reader(folder.parts, "a") == 1
+    (folder / "part-a.txt").write_text("23")
+    assert reader(folder.parts, "a") == 23
+    assert reader(folder.parts, "b") == 10
+
+
+def test_a_file_that_changes_meanwhile_is_not_stored_without_a_cluster(folder, local):
+    reader = sdc.cached(load_and_change)
+    assert [reader(folder.parts, "a") for _ in range(3)] == [1, 2, 3]
