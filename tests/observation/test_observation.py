@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seamless_dask_cache.identity.files import ContentPath
 from seamless_dask_cache.observation import Observation, state_now, unchanged, uncovered, watch
 
 watch()
@@ -302,6 +303,19 @@ def test_a_file_that_changes_while_it_is_read_makes_the_result_uncertain(tmp_pat
             subprocess.run([sys.executable, "-c", f"open({str(path)!r}, 'w').write('22')"])
 
     seen = observed(program)
+    assert str(path) in seen.unstable
+
+
+@pytest.mark.parametrize("now", ["22", None])
+def test_a_content_that_changed_after_it_was_identified_makes_the_result_uncertain(now, tmp_path):
+    path = tmp_path / "x"
+    path.write_text("1")
+    content = ContentPath(str(path), state_now(str(path)))
+    seen = Observation()
+    seen.settle([content])
+    assert seen.unstable is None
+    path.unlink() if now is None else path.write_text(now)
+    seen.settle([content])
     assert str(path) in seen.unstable
 
 
