@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 MAX_WAITING = 100_000
 MAX_BATCH = 2_000
+DESCRIBED_AT_ONCE = 50
 MAX_DESCRIPTIONS = 100
 GATHER_SECONDS = 0.02
 FIRST_RETRY_SECONDS = 0.5
@@ -266,7 +267,7 @@ class DatabaseLink:
                     if self._waiting or self._forgets:
                         await self._write_batch()
                     else:
-                        await self._write_description()
+                        await self._write_descriptions()
                 except Exception:
                     # Whatever it is, the next records may fare better; the loop must go on.
                     logger.warning("writing cache records failed", exc_info=True)
@@ -298,8 +299,10 @@ class DatabaseLink:
             self._succeeded()
             self.on_stored(items)
 
-    async def _write_description(self) -> None:
-        recipes, notes = await asyncio.to_thread(self._descriptions.popleft())
+    async def _write_descriptions(self) -> None:
+        waiting = self._descriptions
+        some = [waiting.popleft() for _ in range(min(DESCRIBED_AT_ONCE, len(waiting)))]
+        recipes, notes = await asyncio.to_thread(_described, some)
         if not (recipes or notes) or self.away:
             return
         try:
@@ -328,3 +331,17 @@ class DatabaseLink:
                 await self._refused([item], single)
             else:
                 self.on_stored([item])
+
+
+def _described(descriptions: list[Description]) -> tuple[list[dict[str, str]], dict[str, Any]]:
+    recipes: list[dict[str, str]] = []
+    notes: dict[str, Any] = {}
+    for describe in descriptions:
+        try:
+            more, new = describe()
+        except Exception:
+            logger.info("a graph could not be described for explanations", exc_info=True)
+            continue
+        recipes += more
+        notes.update(new)
+    return recipes, notes

@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from seamless_dask_cache.scheduler_plugin.link import MAX_DESCRIPTIONS, DatabaseLink
+from seamless_dask_cache.scheduler_plugin.link import (
+    DESCRIBED_AT_ONCE,
+    MAX_DESCRIPTIONS,
+    DatabaseLink,
+)
 
 from seamless_dask_cache.errors import DatabaseError, DatabaseUnavailableError
 
@@ -88,10 +92,12 @@ async def test_a_description_that_fails_stops_nothing():
 async def test_descriptions_do_not_pile_up():
     client = Client()
     link = await opened(client)
-    for _ in range(3 * MAX_DESCRIPTIONS):
-        link.describe(lambda: ([], NOTES))
+    described = []
+    for number in range(3 * MAX_DESCRIPTIONS):
+        link.describe(lambda number=number: (described.append(number) or [], NOTES))
     assert await link.flush(10)
-    assert client.log == ["notes"] * MAX_DESCRIPTIONS
+    assert described == list(range(2 * MAX_DESCRIPTIONS, 3 * MAX_DESCRIPTIONS))
+    assert client.log == ["notes"] * (MAX_DESCRIPTIONS // DESCRIBED_AT_ONCE)
     await link.close()
 
 
