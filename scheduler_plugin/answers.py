@@ -63,7 +63,8 @@ def judge_files(submission: Submission, answers: Answers, held: dict[Key, Reads]
             if changed is not None:
                 submission.changed[transformation] = changed
     for key, reads in held.items():
-        changed = states.changed(reads.all())
+        files = reads.all()
+        changed = "a file" if files is None else states.changed(files)
         if changed is not None:
             submission.outdated[key] = changed
 

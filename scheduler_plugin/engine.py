@@ -8,6 +8,7 @@ import logging
 import time
 import uuid
 from collections.abc import Collection, Iterable
+from functools import partial
 from typing import Any
 
 from seamless_dask_cache.dask_internals import (
@@ -27,6 +28,7 @@ from seamless_dask_cache.storage import BufferStore
 
 from .answers import Answers, expired, judge_files, servable
 from .documents import describing
+from .identifying import IdentifyingThreads
 from .keys import KeyMemory, refuse_downstream
 from .lineage import Lineage
 from .link import DatabaseLink
@@ -75,6 +77,7 @@ class Engine:
         self.broken: set[str] = set()
         self.effects: dict[str, str] = {}
         self.remarks: dict[str, str] = {}
+        self.threads = IdentifyingThreads(policy.patience)
         self.described: set[str] = set()
         self._session = uuid.uuid4().hex[:12]
         self._graphs = itertools.count()
@@ -99,7 +102,9 @@ class Engine:
         externals = submission.external_keys()
         await self._learn_scattered(externals)
         submission.externals = self.keys.snapshot(externals)
-        await run_offloaded(submission.identify, self.policy, never=never, effects=self.effects)
+        effects = dict(self.effects)
+        work = partial(submission.identify, self.policy, never=never, effects=effects)
+        await self.threads.run(work)
         answers = await self.link.lookup(submission.transformations())
         for transformation in expired(submission, answers, time.time()):
             self._drop(answers, transformation)
@@ -250,8 +255,9 @@ class Engine:
         if "environment" in facts:
             self._note_environment(facts["record"]["environment"], facts["environment"])
         files = self.reads.of(key)
-        if not fits(files):
-            _keep(self.remarks, identity.checksum, "it was made of too many files to keep count of")
+        if files is None or not fits(files):
+            why = "one in two states" if files is None else "too many to keep count of"
+            _keep(self.remarks, identity.checksum, f"of the files that it was made of, {why}")
             return
         item = {
             "transformation": identity.checksum,

@@ -185,6 +185,7 @@ class DatabaseLink:
 
     def _failed(self, error: BaseException) -> None:
         self.failures += 1
+        self._descriptions.clear()
         if self._retry_seconds == FIRST_RETRY_SECONDS:
             logger.warning(
                 "The cache database does not answer (%s). Computations go on without it.",
@@ -232,7 +233,8 @@ class DatabaseLink:
             Makes them, in a thread, when it is their turn. The oldest of more than 100 are dropped,
             and so is what the database does not take.
         """
-        if self.writable:
+        # A description holds a whole graph, and is not worth keeping until the database is back.
+        if self.writable and not self.away:
             self._descriptions.append(description)
             self._awake()
 
@@ -339,7 +341,7 @@ def _described(descriptions: list[Description]) -> tuple[list[dict[str, str]], d
     for describe in descriptions:
         try:
             more, new = describe()
-        except Exception:
+        except BaseException:
             logger.info("a graph could not be described for explanations", exc_info=True)
             continue
         recipes += more

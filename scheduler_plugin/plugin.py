@@ -92,6 +92,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         self.must_answer = must_answer
         self.engine: Engine | None = None
         self.tainted: set[Key] = set()
+        self._submitters: set[Key] = set()
         self._original: Any = None
         self._current: Submission | None = None
         self._warned = False
@@ -117,7 +118,9 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         self._turn = asyncio.Lock()
         self.engine = Engine(scheduler, link, store, policy)
         predecessor = scheduler.plugins.get(NAME)
+        pending: list[Key] = []
         if isinstance(predecessor, CachePlugin) and predecessor is not self:
+            pending = [key for key, task in scheduler.tasks.items() if task.state != "memory"]
             del scheduler.plugins[NAME]
             await predecessor.retire()
             self._inherit(predecessor)
@@ -125,6 +128,9 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         scheduler.stream_handlers["update-graph"] = self._intercept
         scheduler.handlers["seamless_dask_cache"] = self._answer
         await add_worker_plugin(scheduler, WorkerCache(store, policy), NAME)
+        for key in pending:  # no hook heard of their end
+            if key in scheduler.tasks and scheduler.tasks[key].state == "memory":
+                self._taint(key, "it ended while the cache was replaced", key)
 
     @property
     def _folder(self) -> Path:
@@ -165,6 +171,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         """Write what is queued, then disconnect; the scheduler calls this when it closes."""
         self._restore_handler()
         if self.engine is not None:
+            self.engine.threads.close()
             await self.engine.link.close()
 
     async def retire(self) -> None:
@@ -176,7 +183,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         # The handler stays: a restored key may still have to be healed.
 
     def _inherit(self, predecessor: CachePlugin) -> None:
-        self.tainted = predecessor.tainted
+        self.tainted, self._submitters = predecessor.tainted, predecessor._submitters
         self._holding, self._holders = predecessor._holding, predecessor._holders
         if self.engine is not None and predecessor.engine is not None:
             self.engine.inherit(predecessor.engine)
@@ -194,6 +201,8 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         Two clients' graphs may be prepared at the same time, but are decided and handed over one
         after the other: nobody else adds tasks between the look at the scheduler and its update.
         """
+        if message.get("submitting_task") is not None:
+            self._submitters.add(message["submitting_task"])
         submission = await self._prepared(message)
         async with self._turn:
             if submission is not None:
@@ -208,7 +217,9 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
             return None
         try:
             return await self.engine.prepare(message)
-        except Exception as error:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # users' classes may raise SystemExit while they are hashed
             self._survived("judging a graph", error)
             return None
 
@@ -269,6 +280,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
                 self._finished(key)
             elif finish == "forgotten":
                 self.tainted.discard(key)
+                self._submitters.discard(key)
                 self.engine.forget(key)
             if key in self._holding and finish in ("memory", "erred", "forgotten"):
                 self._arrived(key)
@@ -278,6 +290,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
     def restart(self, scheduler: Any) -> None:
         """Forget everything about keys; the scheduler has."""
         self.tainted.clear()
+        self._submitters.clear()
         self._holding.clear()
         if self.engine is not None:
             self.engine.restart()
@@ -294,6 +307,8 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         engine.stats.errors += "error" in facts
         inputs = [dependency.key for dependency in task.dependencies]
         reason, origin = engine.judge_run(key, task.run_spec, facts, inputs), key
+        if key in self._submitters:
+            reason = reason or "it submitted tasks while it ran"
         if reason is None and not self.tainted.isdisjoint(inputs):
             origin = next(k for k in inputs if k in self.tainted)
             inherited = engine.keys.get(origin)

@@ -27,8 +27,8 @@ class Reads:
         self.own = own
         self.parents = parents
 
-    def all(self) -> dict[str, str]:
-        """Return path to state of all of them."""
+    def all(self) -> dict[str, str] | None:
+        """Return path to state of all of them; None where one was read in two states."""
         found: dict[str, str] = {}
         seen: set[int] = set()
         stack = [self]
@@ -36,7 +36,8 @@ class Reads:
             reads = stack.pop()
             if id(reads) not in seen:
                 seen.add(id(reads))
-                found.update(reads.own)
+                if any(found.setdefault(name, state) != state for name, state in reads.own.items()):
+                    return None
                 stack.extend(reads.parents)
         return found
 
@@ -84,8 +85,11 @@ class ReadMemory:
         else:
             self._reads.pop(key, None)
 
-    def of(self, key: Key) -> dict[str, str]:
-        """Return path to state of everything that a result was read from, upstream included."""
+    def of(self, key: Key) -> dict[str, str] | None:
+        """Return path to state of everything that a result was read from, upstream included.
+
+        ``None`` where one file was read in two states.
+        """
         reads = self._reads.get(key)
         return {} if reads is None else reads.all()
 

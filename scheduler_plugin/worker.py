@@ -28,15 +28,14 @@ from seamless_dask_cache.identity.distributions import (
     environment,
     environment_checksum,
 )
-from seamless_dask_cache.identity.effects import RANDOM
-from seamless_dask_cache.identity.files import ContentPath
+from seamless_dask_cache.identity.effects import PROCESS_STATE, RANDOM
 from seamless_dask_cache.identity.recipe import Identity
 from seamless_dask_cache.observation import Observation, uncovered, watch
+from seamless_dask_cache.observation.memos import CHANGES, Shared, memos
 from seamless_dask_cache.results import dump_result
 from seamless_dask_cache.storage import BufferStore
 
 from .inner_steps import Watch
-from .memos import caches_reached, memos
 from .policy import Policy
 from .randomness import drew_randomness, state_at_start, watch_size_estimates
 
@@ -45,6 +44,7 @@ logger = logging.getLogger(__name__)
 NAME = "seamless-dask-cache"
 CONTENT = "seamless_dask_cache_content"
 MAX_CHECKED = 10_000
+MAX_SHARING = 64
 HOSTNAME = platform.node()
 PYTHON_VERSION = platform.python_version()
 
@@ -73,10 +73,11 @@ class WorkerCache(WorkerPlugin):  # type: ignore[misc]
         self.policy = policy
         self.told = ""
         self._checked: OrderedDict[tuple[str, str], Checked] = OrderedDict()
+        self._sharing: OrderedDict[tuple[str, str], Checked] = OrderedDict()
 
     def setup(self, worker: Any) -> None:
         """Join a worker."""
-        self._checked = OrderedDict()
+        self._checked, self._sharing = OrderedDict(), OrderedDict()
         self.told = ""
         self._data = worker.data
         if self.policy.observe:
@@ -102,22 +103,26 @@ class WorkerCache(WorkerPlugin):  # type: ignore[misc]
         what is imported is taken to stay as it is.
         """
         name = (task.graph, task.code)
-        if name in self._checked:
-            return self._checked[name]
-        while len(self._checked) >= MAX_CHECKED:
-            self._checked.popitem(last=False)
-        found = self._checked[name] = self._check(task)
+        known = self._checked.get(name) or self._sharing.get(name)
+        if known is not None and (known.shared is None or known.shared.changed() is None):
+            return known
+        found = self._check(task)
+        # What is shared stays alive here, so only little of it is kept.
+        kept = self._checked if found.shared is None else self._sharing
+        while len(kept) >= (MAX_CHECKED if found.shared is None else MAX_SHARING):
+            kept.popitem(last=False)
+        kept[name] = found
         return found
 
     def _check(self, task: StoringTask) -> Checked:
         identifier = Identifier(versions=self.policy.versions)
-        caches = caches_reached(identifier)
+        shared = Shared(identifier)
         try:
             mine = Describer(identifier, trusted=True).identify(task.inner, _any_input)
         except Exception as error:
             return Checked(f"the worker cannot identify the code that it runs: {error}")
         if mine.code == task.code:
-            return Checked(None, tuple({id(cache): cache for cache in caches}.values()))
+            return Checked(None, shared.close())
         return Checked(f"the worker holds other code than the scheduler for {mine.function}")
 
 
@@ -128,12 +133,12 @@ class Checked(NamedTuple):
     ----------
     difference : str or None
         How it differs from what the scheduler identified; None when it does not.
-    caches : tuple
-        The ``lru_cache`` wrappers that it reaches.
+    shared : Shared or None
+        What it shares with later calls.
     """
 
     difference: str | None
-    caches: tuple[Any, ...] = ()
+    shared: Shared | None = None
 
 
 def _value_checksum(value: Any) -> str | None:
@@ -234,7 +239,7 @@ class StoringTask(GraphNode):  # type: ignore[misc]
         try:
             cache = _worker_cache()
             return None if cache is None else _Run(cache, self)
-        except Exception:
+        except BaseException:
             logger.debug("%r runs without the cache", self.key, exc_info=True)
             return None
 
@@ -257,12 +262,13 @@ class _Run:
     def __init__(self, cache: WorkerCache, task: StoringTask):
         self.cache = cache
         self.task = task
-        self.different, caches = cache.checked(task)
+        self.different, self.shared = cache.checked(task)
         self.seen = Observation()
         self.watch = Watch(self.seen)
         watch_size_estimates()
         self.randomness = state_at_start()
-        self.memos = memos.begin(caches) if caches else []
+        caches = [] if self.shared is None else self.shared.caches
+        self.memos = memos.begin(caches, self.seen) if caches else []
         self.usage = _thread_usage()
         self.started = time.perf_counter()
         self.seconds = 0.0
@@ -280,7 +286,7 @@ class _Run:
     def observed(self) -> dict[str, Any]:
         """Return what the run was seen to read; to be asked once, after it."""
         covers = self.task.covers
-        self.seen.settle(path for path, _ in covers if isinstance(path, ContentPath))
+        self.seen.settle(covers)
         facts: dict[str, Any] = {"observed": True}
         reads = uncovered(self.seen.reads, covers)
         if reads:
@@ -295,6 +301,9 @@ class _Run:
             return {"effect": self.different, "remark": self.different}
         if self.seen.unstable is not None:
             return {"effect": self.seen.unstable, "remark": self.seen.unstable}
+        changed = None if self.shared is None else self.shared.changed()
+        if changed is not None and PROCESS_STATE not in self.cache.policy.allow_effects:
+            return {"effect": f"{PROCESS_STATE}: {CHANGES} ({changed})", "lasting": True}
         seen = None if self.task.trusted else self.seen.effect(self.cache.policy.allow_effects)
         if seen is not None:
             return {"effect": seen, "lasting": True, "of_code": True}

@@ -16,10 +16,10 @@ from seamless_dask_cache.embedded import default_cache_dir, ensure_server
 from seamless_dask_cache.errors import DatabaseError, StoreError
 from seamless_dask_cache.explaining.notes import collect_notes
 from seamless_dask_cache.identity.code import Identifier
-from seamless_dask_cache.identity.files import ContentPath
 from seamless_dask_cache.identity.graph import GraphIdentity
 from seamless_dask_cache.identity.recipe import Identity
-from seamless_dask_cache.observation import Observation, unchanged, uncovered, watch
+from seamless_dask_cache.observation import Observation, current, unchanged, uncovered, watch
+from seamless_dask_cache.observation.memos import caches_reached, memos
 from seamless_dask_cache.results import dump_result, load_result
 from seamless_dask_cache.storage import BufferStore, open_store
 
@@ -87,17 +87,25 @@ class LocalCache:
 
         try:
             identifier = Identifier(versions=self.settings.versions)
+            caches = caches_reached(identifier)
             identity = identify_call(call, identifier=identifier)
         except Exception as error:
             # Hashing runs code of users' classes; whatever it raises, the call is only not cached.
             logger.info("%r is not cached: %s", call, error)
             return call.compute()
-        found, value = self._restored(identity, call.function.expires)
+        outer = current()
+        if outer is not None:
+            outer.note_files(identity.covers)
+        found, value = self._restored(identity, call.function.expires, outer)
         if found:
             return value
         seen = _observation()
+        before = memos.begin(caches, seen)
         started = time.perf_counter()
-        value = seen.run(call.compute)
+        try:
+            value = seen.run(call.compute)
+        finally:
+            memos.end(before, seen)
         seconds = time.perf_counter() - started
         self._store(identity, value, seconds, seen, lambda: self._notes(call, identity, identifier))
         return value
@@ -125,7 +133,9 @@ class LocalCache:
         client = DatabaseClient(endpoint.url, endpoint.token, timeout=PATIENCE_SECONDS)
         return client, open_store(settings.buffers or endpoint.buffers)
 
-    def _restored(self, identity: Identity, expires: float | None) -> tuple[bool, Any]:
+    def _restored(
+        self, identity: Identity, expires: float | None, outer: Observation | None
+    ) -> tuple[bool, Any]:
         if time.monotonic() < self._away_until:
             return False, None
         try:
@@ -139,7 +149,10 @@ class LocalCache:
             if buffer is None or expired or changed:
                 client.forget([identity.checksum])
                 return False, None
-            return True, load_result(buffer)
+            value = load_result(buffer)
+            if outer is not None:
+                outer.note_files((answer.files or {}).items())
+            return True, value
         except (DatabaseError, OSError) as error:
             self._failed(error)
         except Exception as error:
@@ -174,7 +187,7 @@ class LocalCache:
         if time.monotonic() < self._away_until:
             return
         try:
-            seen.settle(path for path, _ in identity.covers if isinstance(path, ContentPath))
+            seen.settle(identity.covers)
             if seen.unstable is not None:
                 logger.info("the result of %s is not stored: %s", identity.function, seen.unstable)
                 return

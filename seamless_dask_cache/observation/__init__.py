@@ -12,6 +12,6 @@ end, byte-code caches. Not seen: files that compiled code opens by itself.
 """
 
 from .hook import watch
-from .seen import MISSING, Observation, state_now, unchanged, uncovered
+from .seen import MISSING, Observation, current, state_now, unchanged, uncovered
 
-__all__ = ["MISSING", "Observation", "state_now", "unchanged", "uncovered", "watch"]
+__all__ = ["MISSING", "Observation", "current", "state_now", "unchanged", "uncovered", "watch"]

@@ -8,23 +8,35 @@ observation under way.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import logging
 import sys
 import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
 
-from seamless_dask_cache.identity.effects import HIDDEN_FILE
+from seamless_dask_cache.errors import RefusedError
 
 from .events import HANDLERS
 from .seen import Observation, of_thread, under_way
 
-logger = logging.getLogger(__name__)
-
 _ORIGIN = "_seamless_dask_cache_origin"
 _LOOP_OF_FSSPEC = "fsspecIO"
+# Python's and Dask's own threads; what runs in them is no task that is observed.
+_KNOWN = (
+    "MainThread",
+    "IO loop",
+    "Profile",
+    "Dask-",
+    "TCP-Executor",
+    "asyncio_",
+    "sdc-database",
+    "Nanny",
+    "AsyncProcess",
+    "WorkerMemory",
+    _LOOP_OF_FSSPEC,
+)
 
 _installing = threading.Lock()
 _installed: list[bool] = []
@@ -49,29 +61,63 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
     if not under_way or getattr(of_thread, "busy", False):
         return
-    handle = _HANDLERS[event]
     of_thread.busy = True
     try:
-        for seen in _observations():
-            handle(seen, *arguments)
+        _handle(event, arguments)
     except Exception:
         # What is raised here would be raised by the operation that is looked at.
-        logger.debug("the audit event %r was not understood", event, exc_info=True)
         for seen in list(under_way):
-            seen.effects.append((HIDDEN_FILE, f"the audit event {event!r} was not understood"))
+            seen.unstable = f"the audit event {event!r} was not understood"
     finally:
         of_thread.busy = False
+
+
+def _handle(event: str, arguments: tuple[Any, ...]) -> None:
+    handle = _HANDLERS[event]
+    own = getattr(of_thread, "seen", None)
+    if own is not None:
+        _tell(own, handle, arguments)
+        return
+    found = _observations()
+    if len(found) == 1 and found[0].running and _origin() is found[0]:
+        _tell(found[0], handle, arguments)
+        return
+    # Nobody knows whose work this is: what was read counts for all, and what was done makes the
+    # results of all uncertain, without condemning anybody's code.
+    for seen in found:
+        stranger = Observation()
+        stranger.temporary = seen.temporary
+        _tell(stranger, handle, arguments)
+        seen.take_in(stranger)
+        effect = stranger.effect()
+        if effect is not None:
+            seen.unstable = f"{effect}, in a thread that somebody else started"
+
+
+def _tell(seen: Observation, handle: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    try:
+        handle(seen, *arguments)
+    except RefusedError as error:
+        seen.unstable = error.reason
+    except Exception as error:
+        seen.unstable = f"what it did was not understood: {error!r:.100}"
 
 
 def _observations() -> list[Observation]:
     seen = getattr(of_thread, "seen", None)
     if seen is not None:
         return [seen]
-    origin = getattr(_thread(), _ORIGIN, None)
-    if origin is None:
+    thread = _thread()
+    if not hasattr(thread, _ORIGIN) and str(getattr(thread, "name", "")).startswith(_KNOWN):
         return []
-    seen = origin()
-    return [seen] if seen is not None and seen.running else list(under_way)
+    origin = _origin()
+    return [origin] if origin is not None and origin.running else list(under_way)
+
+
+def _origin() -> Observation | None:
+    """Return the observation that this thread was started in, if it still exists."""
+    reference = getattr(_thread(), _ORIGIN, None)
+    return None if reference is None else reference()
 
 
 def _thread() -> Any:
@@ -85,9 +131,11 @@ def _watch_threads() -> None:
 
     @functools.wraps(start)
     def started(self: threading.Thread) -> None:
-        if under_way:
-            for seen in _observations()[:1]:
-                setattr(self, _ORIGIN, weakref.ref(seen))
+        seen = getattr(of_thread, "seen", None) or _origin()
+        if seen is not None:
+            # The class may forbid new attributes; such a thread is nobody's.
+            with contextlib.suppress(Exception):
+                object.__setattr__(self, _ORIGIN, weakref.ref(seen))
         start(self)
 
     threading.Thread.start = started  # type: ignore[method-assign]
@@ -122,13 +170,14 @@ def _watch_file_systems() -> None:
 
 
 def _use(system: Any) -> None:
-    if not under_way:
-        return
-    protocol = getattr(system, "protocol", "")
-    names = (protocol,) if isinstance(protocol, str) else tuple(protocol)
-    if {"file", "local"}.isdisjoint(names):
-        for seen in _observations():
-            seen.remote.update(names)
+    for seen in _observations() if under_way else ():
+        try:
+            protocol = system.protocol
+            names = (protocol,) if isinstance(protocol, str) else tuple(map(str, protocol))
+            if {"file", "local"}.isdisjoint(names):
+                seen.remote.update(names)
+        except Exception:
+            seen.unstable = "it used a file system that can't say what it is"
 
 
 _HANDLERS: dict[str, Callable[..., None]] = {

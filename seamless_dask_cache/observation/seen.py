@@ -10,6 +10,7 @@ from itertools import islice
 from types import FrameType
 from typing import Any, TypeVar
 
+from seamless_dask_cache.identity.distributions import PYTHON, owner_of
 from seamless_dask_cache.identity.effects import WRITE
 from seamless_dask_cache.identity.files import (
     ContentPath,
@@ -26,8 +27,9 @@ MISSING = ""
 MAX_NAMED = 1_000
 WORKING_FOLDER = "./"
 """Stands among the reads for the folder that relative names were looked up in."""
-_BYSTANDERS = {"logging", "linecache"}
+_BYSTANDERS = {"logging", "linecache", "weakref"}
 _IMPORTING = "importlib._bootstrap"
+_OWN = __name__.rpartition(".")[0]
 
 under_way: set[Observation] = set()
 """The observations of this process that have begun and not ended."""
@@ -95,6 +97,31 @@ class Observation:
             of_thread.seen = outer
             self.running = False
             under_way.discard(self)
+            if outer is not None:
+                outer.take_in(self)
+
+    def note(self, name: str, state: str) -> None:
+        """Note that something was read in some state; two states of one file are uncertain."""
+        if self.reads.setdefault(name, state) != state:
+            self.unstable = f"{name} changed while it was read"
+
+    def take_in(self, other: Observation) -> None:
+        """Take what another computation read for read by this one, which it was a part of."""
+        for name, state in list(other.reads.items()):
+            self.note(name, state)
+        self.remote |= other.remote
+        self.unstable = self.unstable or other.unstable
+
+    def did(self, kind: str, text: str) -> None:
+        """Note an effect; the first of each kind is enough."""
+        if all(known != kind for known, _ in self.effects):
+            self.effects.append((kind, text))
+
+    def note_files(self, files: Iterable[tuple[str, str]]) -> None:
+        """Take files for read that a part of the computation depends on: path and state."""
+        for path, state in files:
+            is_name = path == WORKING_FOLDER or path.endswith("/")
+            self.note(path if is_name else os.path.abspath(local_path(path)), state)
 
     def note_named(self, values: Iterable[Any]) -> None:
         """Take files that inputs of the computation name for read.
@@ -109,28 +136,31 @@ class Observation:
             have a separator or a dot in them.
         """
         try:
-            self.reads.update(_named_files(values))
+            for name, state in _named_files(values).items():
+                self.note(name, state)
         except Exception as error:
             self.unstable = f"its inputs name files whose state is not certain: {error}"
 
-    def settle(self, contents: Iterable[ContentPath] = ()) -> None:
+    def settle(self, covers: Iterable[tuple[str, str]] = ()) -> None:
         """Look once more at what was read and at temporary files, after the computation.
 
         Parameters
         ----------
-        contents : iterable of ContentPath
-            Files that the computation is identified by; they must not have changed either.
+        covers : iterable of (str, str)
+            Files that stand in the identity, in which state. Those that count by content must not
+            have changed since, and a relative name must mean the same file here.
         """
-        for content in contents:
-            name = os.path.abspath(local_path(content))
-            if state_now(name) != (content.state or MISSING):
-                self.unstable = f"{content} changed after it was identified"
+        for path, state in covers:
+            by_content, name = isinstance(path, ContentPath), local_path(path)
+            elsewhere = by_content or not os.path.isabs(name)
+            if elsewhere and state_now(os.path.abspath(name)) != state:
+                self.unstable = f"{path} is not here what it was when it was identified"
         for name, state in list(self.reads.items()):
             if _settled(name) != state:
                 self.unstable = f"{name} changed while it was read"
         for path in list(self.temporary):
             if os.path.lexists(path):
-                self.effects.append((WRITE, f"it left the temporary file {path} behind"))
+                self.did(WRITE, f"it left the temporary file {path} behind")
 
     def effect(self, allowed: frozenset[str] = frozenset()) -> str | None:
         """Describe the first effect that counts.
@@ -146,6 +176,12 @@ class Observation:
             Such as ``"write: it opened /x for writing"``.
         """
         return next((f"{k}: {text}" for k, text in self.effects if k not in allowed), None)
+
+
+def current() -> Observation | None:
+    """Return the observation that the calling thread runs in."""
+    found: Observation | None = getattr(of_thread, "seen", None)
+    return found
 
 
 def state_now(name: str) -> str:
@@ -222,11 +258,17 @@ def _frames() -> Iterator[tuple[str, str]]:
 
 
 def on_behalf_of_a_bystander() -> bool:
-    """Tell whether the event happens on behalf of an import, of logging, or of a traceback."""
+    """Tell whether the event happens on behalf of an import, logging, a traceback, a finalizer."""
     return any(
         module.partition(".")[0] in _BYSTANDERS or module.startswith(_IMPORTING)
         for module, _ in _frames()
     )
+
+
+def in_code_of_the_user() -> bool:
+    """Tell whether the nearest code that is not Python's own was written by the user."""
+    owners = (owner_of(module) for module, _ in _frames() if not module.startswith(_OWN))
+    return next((owner is None for owner in owners if owner != PYTHON), False)
 
 
 def in_rmtree() -> bool:

@@ -22,6 +22,7 @@ import pytest
 
 from seamless_dask_cache.identity.files import ContentPath
 from seamless_dask_cache.observation import Observation, state_now, unchanged, uncovered, watch
+from seamless_dask_cache.observation.events import _is_temporary
 
 watch()
 
@@ -312,10 +313,10 @@ def test_a_content_that_changed_after_it_was_identified_makes_the_result_uncerta
     path.write_text("1")
     content = ContentPath(str(path), state_now(str(path)))
     seen = Observation()
-    seen.settle([content])
+    seen.settle([(content, content.state)])
     assert seen.unstable is None
     path.unlink() if now is None else path.write_text(now)
-    seen.settle([content])
+    seen.settle([(content, content.state)])
     assert str(path) in seen.unstable
 
 
@@ -328,12 +329,14 @@ def test_a_pool_that_outlives_its_first_user_is_seen_by_all(tmp_path):
     assert set(seen.reads) == {str(path)}
 
 
-def test_threads_of_others_are_not_seen(tmp_path):
+@pytest.mark.parametrize("work", ["read", "write"])
+def test_a_thread_that_nobody_knows_counts_for_all_and_condemns_none(work, tmp_path):
     begin, done = threading.Event(), threading.Event()
+    (tmp_path / "input").write_text("1")
 
     def other():
         begin.wait(10)
-        (tmp_path / "x").write_text("1")
+        read(tmp_path / "input") if work == "read" else (tmp_path / "x").write_text("1")
         done.set()
 
     thread = threading.Thread(target=other)
@@ -341,7 +344,107 @@ def test_threads_of_others_are_not_seen(tmp_path):
     seen = observed(lambda: (begin.set(), done.wait(10)))
     thread.join()
     assert seen.effects == []
+    assert set(seen.reads) == ({str(tmp_path / "input")} if work == "read" else set())
+    assert (seen.unstable is None) == (work == "read")
+
+
+def test_dasks_and_pythons_own_threads_are_nobodys_work(tmp_path):
+    begin, done = threading.Event(), threading.Event()
+
+    def other():
+        begin.wait(10)
+        (tmp_path / "x").write_text("1")
+        done.set()
+
+    thread = threading.Thread(target=other, name="Dask-Offload_0")
+    thread.start()
+    seen = observed(lambda: (begin.set(), done.wait(10)))
+    thread.join()
+    assert (seen.effects, seen.unstable) == ([], None)
+
+
+class Strict(threading.Thread):
+    """A thread class that allows no attributes but its own."""
+
+    def __setattr__(self, name, value):
+        if name.startswith("_seamless"):
+            raise AttributeError(name)
+        super().__setattr__(name, value)
+
+
+def test_odd_threads_and_file_systems_run_as_they_do_without(tmp_path):
+    import fsspec
+
+    class Odd(fsspec.AbstractFileSystem):
+        protocol = None
+
+    class Raising(fsspec.AbstractFileSystem):
+        protocol = property(lambda self: 1 / 0)
+
+    def program():
+        thread = Strict(target=(tmp_path / "x").write_text, args=("1",))
+        thread.start()
+        thread.join()
+        Odd()
+        Raising()
+
+    seen = observed(program)
     assert (tmp_path / "x").exists()
+    assert seen.effects or seen.unstable
+
+
+def test_a_computation_within_another_counts_for_both(tmp_path):
+    (tmp_path / "x").write_text("1")
+    outer, inner = Observation(), Observation()
+    outer.run(inner.run, read, tmp_path / "x")
+    assert set(outer.reads) == set(inner.reads) == {str(tmp_path / "x")}
+
+
+def test_two_states_of_one_file_are_uncertain(tmp_path):
+    path = tmp_path / "x"
+    path.write_text("1")
+    seen = Observation()
+    seen.note_files([(str(path), "older")])
+    assert seen.unstable is None
+    seen.run(read, path)
+    assert seen.unstable is None  # the first state stands
+    seen.settle()
+    assert str(path) in seen.unstable
+
+
+PATTERNS = {
+    "subfolders": ("*/settings", "b/settings"),
+    "one name": ("settings", "settings"),
+    "all below": ("**/settings", "a/c/settings"),
+}
+
+
+@pytest.mark.parametrize("how", ["glob", "pathlib"])
+@pytest.mark.parametrize("name", PATTERNS)
+def test_what_a_pattern_asks_for_is_noted(name, how, tmp_path):
+    pattern, appearing = PATTERNS[name]
+    for folder in ("a/c", "b"):
+        (tmp_path / folder).mkdir(parents=True)
+    program = {
+        "glob": lambda: glob.glob(f"{tmp_path}/{pattern}", recursive=True),
+        "pathlib": lambda: list(tmp_path.glob(pattern)),
+    }[how]
+    seen = observed(program)
+    assert unchanged(seen.reads)
+    (tmp_path / appearing).write_text("1")
+    assert not unchanged(seen.reads)
+
+
+def test_what_the_kernel_makes_up_has_no_state(tmp_path):
+    seen = observed(read, "/proc/uptime")
+    assert seen.effect().startswith("process-state: it read /proc/uptime")
+
+
+def test_many_temporary_files_do_not_slow_each_other_down():
+    seen = Observation()
+    seen.temporary = {f"/tmp/x{number}" for number in range(100_000)}
+    assert _is_temporary(seen, "/tmp/x99999/a/b")
+    assert not _is_temporary(seen, "/tmp/y/a/b")
 
 
 def test_errors_of_the_computation_pass_through_and_end_the_observation(tmp_path):
@@ -385,4 +488,5 @@ def test_what_an_identity_covers_is_taken_away(tmp_path):
 
 def test_what_an_event_handler_cannot_understand_is_no_fault_of_the_program():
     seen = observed(lambda: sys.audit("open", object(), "r", "no number"))
-    assert "hidden-file" in {kind for kind, _ in seen.effects}
+    assert "not understood" in seen.unstable
+    assert seen.effects == []
