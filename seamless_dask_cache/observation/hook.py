@@ -30,7 +30,6 @@ _KNOWN = (
     "Profile",
     "Dask-",
     "TCP-Executor",
-    "asyncio_",
     "sdc-database",
     "Nanny",
     "AsyncProcess",

@@ -24,7 +24,7 @@ from seamless_dask_cache.identity.files import (
 T = TypeVar("T")
 
 MISSING = ""
-MAX_NAMED = 1_000
+MAX_NAMED = 20_000
 WORKING_FOLDER = "./"
 """Stands among the reads for the folder that relative names were looked up in."""
 _BYSTANDERS = {"logging", "linecache", "weakref"}
@@ -132,7 +132,7 @@ class Observation:
         Parameters
         ----------
         values : iterable
-            The inputs; strings and paths within builtin containers are looked at, up to 1,000 that
+            The inputs; strings and paths within builtin containers are looked at, up to 20,000 that
             have a separator or a dot in them.
         """
         try:
