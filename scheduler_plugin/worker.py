@@ -144,7 +144,7 @@ class Checked(NamedTuple):
 def _value_checksum(value: Any) -> str | None:
     try:
         return Describer(Identifier()).content(value)
-    except Exception:
+    except BaseException:  # users' classes may raise SystemExit, which would end the event loop
         return None
 
 
