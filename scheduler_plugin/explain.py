@@ -7,10 +7,11 @@ import re
 import time
 from typing import Any
 
-from seamless_dask_cache.dask_internals import DataNode, Key
+from seamless_dask_cache.dask_internals import DataNode, Key, hand_over
 
 from .engine import Engine
-from .explain_misses import explain_misses
+from .explain_misses import Rows, explain_misses
+from .lineage import upstream_graph
 from .rewrite import HeldTask, rewrite
 from .submission import Submission
 
@@ -26,13 +27,49 @@ async def explain(engine: Engine, message: dict[str, Any]) -> list[dict[str, Any
     engine : Engine
         The engine of the scheduler.
     message : dict
-        ``expr_ser`` and ``keys`` as in ``update-graph``.
+        ``expr_ser`` and ``keys`` as in ``update-graph``, and ``futures``, a list of keys of tasks
+        that were submitted before; either may be missing.
 
     Returns
     -------
     list of dict
         One row per task, with the fields of `seamless_dask_cache.explanation.TaskExplanation`.
     """
+    rows: Rows = {}
+    for key in message.get("futures") or ():
+        if key not in rows:
+            rows |= await _explain_future(engine, key)
+    if "expr_ser" in message:
+        rows |= await _explain_graph(engine, message)
+    return list(rows.values())
+
+
+async def _explain_future(engine: Engine, key: Key) -> Rows:
+    """Judge a task that was submitted before, by the graph that it came with."""
+    deadline = time.monotonic() + ARRIVAL_SECONDS
+    # As below: the future's graph may still be on its way.
+    while key not in engine.scheduler.tasks and time.monotonic() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    lineage = engine.lineages.get(key)
+    if lineage is None or key not in lineage.graph:
+        return {key: _unknown(key)}
+    graph, annotations = upstream_graph(lineage, key, ())
+    graph[key] = lineage.graph[key]
+    for name, by_key in lineage.annotations.items():
+        if key in by_key:
+            annotations.setdefault(name, {})[key] = by_key[key]
+    packed = hand_over(graph, annotations)
+    message = {"expr_ser": packed, "keys": [key], "annotations": dict(lineage.everywhere)}
+    return await _explain_graph(engine, message)
+
+
+def _unknown(key: Key) -> dict[str, Any]:
+    row = {"key": key, "function": "", "transformation": None, "result": None, "seconds": None}
+    reason = "the cache does not know how it was made"
+    return row | {"status": "refused", "reason": reason, "requested": True}
+
+
+async def _explain_graph(engine: Engine, message: dict[str, Any]) -> Rows:
     submission = await engine.prepare(message)
     await _arrival(engine, submission)
     if submission.externals:
@@ -47,7 +84,7 @@ async def explain(engine: Engine, message: dict[str, Any]) -> list[dict[str, Any
         restoring=lambda key, identity, answer: _Restored(),
     )
     rows = {
-        key: _row(submission, key, key in plan.graph)
+        key: _row(submission, key, key in plan.graph) | {"requested": key in submission.keys}
         for key in submission.order
         if type(submission.graph[key]) is not DataNode
     }
@@ -55,7 +92,7 @@ async def explain(engine: Engine, message: dict[str, Any]) -> list[dict[str, Any
     for row in rows.values():
         if row["status"] == "miss" and row["transformation"] in engine.remarks:
             row["reason"] = engine.remarks[row["transformation"]]
-    return list(rows.values())
+    return rows
 
 
 async def _arrival(engine: Engine, submission: Submission) -> None:

@@ -11,7 +11,14 @@ from typing import Any
 
 from seamless_dask_cache.dask_internals import Key
 from seamless_dask_cache.explaining.entries import parse_recipe
-from seamless_dask_cache.explaining.misses import Miss, describe_row, explain_miss, origins
+from seamless_dask_cache.explaining.likeness import Likeness
+from seamless_dask_cache.explaining.misses import (
+    Miss,
+    describe_row,
+    explain_miss,
+    origins,
+    with_files_of_siblings,
+)
 from seamless_dask_cache.explaining.nearest import Recorded, recorded
 from seamless_dask_cache.explaining.notes import NoteMaker, recipes_of
 from seamless_dask_cache.identity.code import Identifier
@@ -86,6 +93,7 @@ class _Inquiry:
         self.now = recipes_of(submission.identities, submission.graph)
         self.candidates: dict[str, list[Recorded]] = {}
         self.recipes: dict[str, dict[str, Any] | None] = {}
+        self.read: dict[str, dict[str, Any] | None] = {}
         self.notes: dict[str, dict[str, Any] | None] = {}
         self.wanted_recipes: dict[str, None] = {}
         self.wanted_notes: dict[str, None] = {}
@@ -136,9 +144,10 @@ class _Inquiry:
         return {checksum: self._maker.note(checksum) for checksum in wanted}
 
     def _compared(self) -> dict[str, Miss]:
-        return {name: self._explained(name, identity) for name, identity in self.told.items()}
+        likeness = Likeness(self._recipe, self._note)
+        return {name: self._explained(name, found, likeness) for name, found in self.told.items()}
 
-    def _explained(self, checksum: str, identity: Identity) -> Miss:
+    def _explained(self, checksum: str, identity: Identity, likeness: Likeness) -> Miss:
         changed = self.submission.changed.get(checksum)
         if changed is not None:
             return Miss(f"the file {changed!r}, which it was seen to read, changed", [])
@@ -151,11 +160,14 @@ class _Inquiry:
             self._note,
             misses=self.missed,
             name_of=self._name,
+            likeness=likeness,
         )
 
     def _recipe(self, checksum: str) -> dict[str, Any] | None:
         if checksum in self.now:
-            return parse_recipe(self.now[checksum].recipe)
+            if checksum not in self.read:
+                self.read[checksum] = parse_recipe(self.now[checksum].recipe)
+            return self.read[checksum]
         if checksum not in self.recipes:
             self.wanted_recipes[checksum] = None
         return self.recipes.get(checksum)
@@ -171,6 +183,7 @@ class _Inquiry:
 
     def tell(self, rows: Rows) -> None:
         """Change the rows of the misses."""
+        self.found = with_files_of_siblings(self.found)
         upstream = {name: miss.upstream for name, miss in self.found.items()}
         began = origins(upstream, list(upstream))
         for row in rows.values():

@@ -128,16 +128,28 @@ class Cache:
         Parameters
         ----------
         *collections
-            Dask collections; nothing is computed.
+            Dask collections, futures, or calls of cached functions (``function.bind(...)``), also
+            in lists and dictionaries; nothing is computed.
+
+        Raises
+        ------
+        TypeError
+            For anything else.
         """
         return self.client.sync(self._explain, collections)  # type: ignore[no-any-return]
 
     async def _explain(self, collections: tuple[Any, ...]) -> Explanation:
         from seamless_dask_cache.dask_internals import expression_of, pack
+        from seamless_dask_cache.explaining.asked import asked_for, names_of
 
-        expression, keys = expression_of(collections, finalize=True)
-        arguments = {"expr_ser": pack(expression), "keys": keys}
-        return Explanation(await self._call("explain", arguments))
+        asked = asked_for(collections)
+        arguments: dict[str, Any] = {"futures": list(asked.futures)}
+        keys: list[Any] = []
+        if asked.collections:
+            expression, keys = expression_of(asked.collections, finalize=True)
+            arguments |= {"expr_ser": pack(expression), "keys": keys}
+        rows = await self._call("explain", arguments)
+        return Explanation(rows, names_of(asked.collections, keys))
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything stored so far is acknowledged by the database.

@@ -9,14 +9,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from seamless_dask_cache.explaining.asked import keys_of
 from seamless_dask_cache.explaining.difference import Difference, from_dict
+from seamless_dask_cache.explaining.lines import Line, lines_of
 from seamless_dask_cache.explaining.rendering import (
     details_as_html,
     differences_as_text,
     table_as_html,
 )
 
-MOST_LINES = 200
+_WIDEST = 60
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class TaskExplanation:
         For a refusal: where the offending object was found, such as ``f -> helper -> time.time``.
     origin : key or None
         The task where the reason lies, when that is another one.
+    requested : bool
+        Whether computing the collections asks for this very task.
     """
 
     key: Any
@@ -57,6 +61,7 @@ class TaskExplanation:
     differences: tuple[Difference, ...] = ()
     path: str = ""
     origin: Any = None
+    requested: bool = False
 
     def details(self) -> str:
         """Return everything that is known, with the diffs of changed sources."""
@@ -89,15 +94,19 @@ class Explanation:
     ----------
     rows : list of dict
         Fields of `TaskExplanation`; differences as `Difference.to_dict` gives them.
+    names : mapping, optional
+        Other names of tasks: keys of collections, which are computed under another key.
 
     Notes
     -----
-    Printed, it is one line per task, and beyond 200 tasks only of those that are no hits.
-    ``explanation[key].details()`` says everything of one task, diffs included.
+    Printed, it is one line per task; beyond 20 tasks those of one function with one reason share a
+    line. ``explanation[x].details()`` says everything of the task that computes the collection
+    ``x``, diffs included; instead of a collection, a key or a position will do.
     """
 
-    def __init__(self, rows: list[dict[str, Any]]):
+    def __init__(self, rows: list[dict[str, Any]], names: Mapping[Any, Any] | None = None):
         self.rows = [_task(row) for row in rows]
+        self.names = dict(names or {})
 
     def __iter__(self) -> Iterator[TaskExplanation]:
         return iter(self.rows)
@@ -106,10 +115,14 @@ class Explanation:
         return len(self.rows)
 
     def __getitem__(self, key: Any) -> TaskExplanation:
-        """Return the row of a key, or the row at a position."""
-        for row in self.rows:
-            if row.key == key:
-                return row
+        """Return the row of a key, of a collection, or at a position."""
+        if hasattr(key, "__dask_keys__"):
+            return self[_computed(key, self.names)]
+        key = getattr(key, "key", key)
+        for wanted in (key, self.names.get(key)):
+            for row in self.rows:
+                if wanted is not None and row.key == wanted:
+                    return row
         if isinstance(key, int):
             return self.rows[key]
         raise KeyError(key)
@@ -135,41 +148,43 @@ class Explanation:
         counts = ", ".join(f"{number} {status}" for status, number in self.counts().items())
         return f"{len(self.rows)} tasks: {counts}"
 
-    def _shown(self) -> list[TaskExplanation]:
-        if len(self.rows) <= MOST_LINES:
-            return self.rows
-        return [row for row in self.rows if row.status != "hit"][:MOST_LINES]
-
-    def _left_out(self) -> str:
-        left_out = len(self.rows) - len(self._shown())
+    def _left_out(self, shown: list[Line]) -> str:
+        left_out = len(self.rows) - sum(len(line.rows) for line in shown)
         return f"and {left_out} more; to_dict() has all of them" if left_out else ""
 
     def __repr__(self) -> str:
-        shown = self._shown()
+        shown = lines_of(self.rows)
         lines = [self._summary()]
-        width = min(60, max((len(str(row.key)) for row in shown), default=0))
-        for row in shown:
-            lines.append(f"{row.status:8}{str(row.key)[:60]:{width}}  {row.reason}")
-        return "\n".join(filter(None, [*lines, self._left_out()]))
+        width = min(_WIDEST, max((len(line.label) for line in shown), default=0))
+        for line in shown:
+            status = line.rows[0].status
+            lines.append(f"{status:8}{line.label[:_WIDEST]:{width}}  {line.reason}")
+        return "\n".join(filter(None, [*lines, self._left_out(shown)]))
 
     def _repr_html_(self) -> str:
+        shown = lines_of(self.rows)
         rows = (
             (
-                row.status,
-                html.escape(str(row.key)),
-                html.escape(row.function),
-                details_as_html(row.reason, row.differences),
+                line.rows[0].status,
+                html.escape(line.label),
+                html.escape(line.rows[0].function),
+                details_as_html(line.reason, line.rows[0].differences),
             )
-            for row in self._shown()
+            for line in shown
         )
         table = table_as_html(("status", "key", "function", "reason"), rows)
         summary = f"<p>{html.escape(self._summary())}</p>"
-        return f"{summary}{table}{html.escape(self._left_out())}"
+        return f"{summary}{table}{html.escape(self._left_out(shown))}"
 
 
 def _task(row: Mapping[str, Any]) -> TaskExplanation:
     differences = tuple(from_dict(fields) for fields in row.get("differences", ()))
     return TaskExplanation(**{**row, "differences": differences})
+
+
+def _computed(collection: Any, names: Mapping[Any, Any]) -> Any:
+    first = next(keys_of(collection), None)
+    return names.get(first, first)
 
 
 def _key_text(key: Any) -> str:

@@ -72,8 +72,8 @@ def explain(
     """Say what is on record of TARGET, and what differs from the nearest earlier call.
 
     TARGET is FILE.py::function (also FILE.py::Class.method): is what the function is now on record,
-    and if not, what changed? Or a transformation checksum (or its beginning) or a key, as ls shows
-    them: the recipe, readable. --limit is the number of recent calls that are listed.
+    and if not, what changed? Or a transformation checksum, or the beginning of one or of a key:
+    the recipe, readable. --limit is the number of recent calls that are listed.
     """
     from seamless_dask_cache.cli.explain import print_explanation
 

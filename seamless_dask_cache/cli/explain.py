@@ -23,7 +23,8 @@ def print_explanation(
     Parameters
     ----------
     target : str
-        ``FILE.py::function``, a transformation checksum or its beginning, or a key.
+        ``FILE.py::function``, a transformation checksum or its beginning, or the beginning of a
+        key.
     cache_dir, database : path or None, str or None
         As given on the command line.
     as_json : bool
@@ -34,8 +35,10 @@ def print_explanation(
     Raises
     ------
     click.ClickException
-        When the target cannot be found, or the database does not answer.
+        When the target is empty or cannot be found, or the database does not answer.
     """
+    if not target.strip():
+        raise click.ClickException("name a FILE.py::function, a checksum or the beginning of a key")
     found: dict[str, Any]
     if SEPARATOR in target:
         file, _, name = target.partition(SEPARATOR)

@@ -11,13 +11,16 @@ from seamless_dask_cache.cli.records import CANDIDATES, Records, time_text
 from seamless_dask_cache.config import Settings
 from seamless_dask_cache.database import DatabaseClient
 from seamless_dask_cache.errors import RefusedError
+from seamless_dask_cache.explaining.bound import function_within, is_same
 from seamless_dask_cache.explaining.code_differences import code_differences
 from seamless_dask_cache.explaining.code_notes import code_note
 from seamless_dask_cache.explaining.difference import from_dict
 from seamless_dask_cache.explaining.nearest import Recorded, recorded
-from seamless_dask_cache.explaining.rendering import differences_as_text
+from seamless_dask_cache.explaining.rendering import call_as_text, differences_as_text
 from seamless_dask_cache.identity.code import CodeIdentity, Identifier
 from seamless_dask_cache.identity.policy import call_policy
+
+MOST_CODES = 20
 
 
 @dataclass(frozen=True)
@@ -113,25 +116,49 @@ def explain_function(client: DatabaseClient, now: FunctionNow, limit: int) -> di
     records, checksum = Records(client), now.code.checksum.hex()
     found |= {"function": now.code.name, "code": checksum}
     rows = recorded(client.recipes(now.code.name, limit=CANDIDATES))
+    note = code_note(now.code)
     same = [row for row in rows if row.recipe.get("code") == checksum]
-    found |= _judged(records, now.code, same, rows)
+    same = same or _bound(records, note, rows)
+    found |= _judged(records, now.code, note, same, rows)
     if now.refusals:
-        reason = "its calls are computed and never stored, because of what its code does"
-        found |= {"status": "refused", "reason": reason}
+        found |= _refused(same)
     return found | {"calls": _calls(records, (same or rows)[:limit])}
 
 
+def _refused(same: list[Recorded]) -> dict[str, Any]:
+    # The policy is the program's, which is not at hand.
+    if any(row.result for row in same):
+        reason = "its code is on record, stored under a policy that allows what it does"
+        return {"status": "known", "reason": reason}
+    reason = "its calls are computed and never stored, because of what its code does"
+    return {"status": "refused", "reason": f"{reason}, unless the policy allows it"}
+
+
+def _bound(records: Records, note: dict[str, Any], rows: list[Recorded]) -> list[Recorded]:
+    """Return the calls of methods that bind this function, as it is, to an object."""
+    codes = list(dict.fromkeys(str(row.recipe.get("code")) for row in rows))[:MOST_CODES]
+    inner = {code: function_within(records.note(code) or {}, note) for code in codes}
+    same = {code for code, found in inner.items() if found and is_same(found, note)}
+    return [row for row in rows if row.recipe.get("code") in same]
+
+
 def _judged(
-    records: Records, code: CodeIdentity, same: list[Recorded], rows: list[Recorded]
+    records: Records,
+    code: CodeIdentity,
+    note: dict[str, Any],
+    same: list[Recorded],
+    rows: list[Recorded],
 ) -> dict[str, Any]:
     if same:
         return {"status": "known", "reason": _known(same)}
     if not rows:
         return {"status": "new", "reason": f"no call of `{code.name}` is on record"}
     old, new = str(rows[0].recipe.get("code")), code.checksum.hex()
-    found = code_differences(old, new, records.note(old), code_note(code))
+    before = records.note(old)
+    found = code_differences(old, new, function_within(before or {}, note) or before, note)
     when = time_text(rows[0].created)
-    reason = f"its code is not what is on record; against the newest call of that name ({when}):"
+    among = " in the newest recipes of that name" if len(rows) >= CANDIDATES else ""
+    reason = f"its code is not what is on record{among}; against the newest call ({when}):"
     return {
         "status": "changed",
         "reason": reason,
@@ -150,7 +177,7 @@ def _calls(records: Records, rows: list[Recorded]) -> list[dict[str, Any]]:
         {
             "transformation": row.checksum,
             "created": row.created,
-            "call": records.call(row.recipe),
+            "call": call_as_text(row.recipe, records.note, records.name),
             "result": row.result,
         }
         for row in rows

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from seamless_dask_cache.database import DatabaseClient
-from seamless_dask_cache.explaining.entries import arguments_of, describe, parse_recipe
-from seamless_dask_cache.explaining.texts import shortened
+from seamless_dask_cache.explaining.entries import parse_recipe
 
 CANDIDATES = 500
-_LONGEST_CALL = 120
 
 
 class Records:
@@ -47,15 +44,6 @@ class Records:
         """Return the function of a transformation, or None."""
         recipe = self.recipe(checksum)
         return None if recipe is None else str(recipe.get("function"))
-
-    def call(self, recipe: Mapping[str, Any]) -> str:
-        """Write a recipe down as a call."""
-        arguments = [
-            text if name.startswith("args[") else f"{name}={text}"
-            for name, entry in arguments_of(recipe).items()
-            for text in [describe(entry, self.note, self.name)]
-        ]
-        return shortened(f"{recipe.get('function')}({', '.join(arguments)})", _LONGEST_CALL)
 
 
 def time_text(seconds: float | None) -> str:

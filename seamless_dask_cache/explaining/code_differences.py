@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from seamless_dask_cache.explaining.code_notes import DISTRIBUTION, NAME
@@ -64,8 +65,10 @@ class _Comparison:
         self.prefix = prefix
         self.root = str(next(iter(new.get("parts", {})), ""))
         self.before, self.after = _below(old, "parts"), _below(new, "parts")
-        self.sources = _below(old, "sources"), _below(new, "sources")
-        self.values = _below(old, "values"), _below(new, "values")
+        moved = moves(self.before, self.after)
+        self.before = _renamed(self.before, moved)
+        self.sources = _renamed(_below(old, "sources"), moved), _below(new, "sources")
+        self.values = _renamed(_below(old, "values"), moved), _below(new, "values")
         self.same_python = old.get("python") == new.get("python")
         self.touched: set[str] = set()
         self.versions: dict[tuple[str, str], list[str]] = {}
@@ -153,10 +156,14 @@ class _Comparison:
 
     def coming_and_going(self) -> Iterator[Difference]:
         """Name functions that are used now and were not, unless the code above shows it."""
+        seen = Counter(_twins((*self.before.items(), *self.after.items())))
         for path in dict.fromkeys((*self.before, *self.after)):
             new = path in self.after
             if (path in self.before) == new or self.is_below_touched(path):
                 continue
+            (twin,) = _twins([(path, (self.after if new else self.before)[path])])
+            if seen[twin] > 1:
+                continue  # one function, met as two objects on one of the sides
             self.touched.add(path)
             word = "is used now" if new else "is not used any more"
             text = f"{self.prefix}code changed: `{self.name(path)}` {word}"
@@ -190,6 +197,47 @@ def _below(note: Note, kind: str) -> dict[str, Any]:
     """Let the paths begin below the function, whose name may be another."""
     root = str(next(iter(note.get("parts", {})), ""))
     return {path.removeprefix(root): item for path, item in note.get(kind, {}).items()}
+
+
+def moves(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
+    """Find the functions that are met at another path, by their names.
+
+    A path depends on which of several ways to an object is the shortest, and on whether two ways
+    lead to one object or to a copy; neither is a difference.
+
+    Parameters
+    ----------
+    old, new : mapping
+        Path to parts.
+
+    Returns
+    -------
+    dict
+        Path in `old` to path in `new`, for paths that only one of the sides has.
+    """
+    free: dict[str, list[str]] = {}
+    for path in new:
+        if path not in old:
+            free.setdefault(last_name(path), []).append(path)
+    found = {}
+    for path in old:
+        if path not in new and free.get(last_name(path)):
+            found[path] = free[last_name(path)].pop(0)
+    return found
+
+
+def last_name(path: str) -> str:
+    """Return the name at the end of a path, without the number of equal paths."""
+    return path.rpartition(_ARROW)[2].partition(" #")[0]
+
+
+def _renamed(items: Mapping[str, Any], moved: Mapping[str, str]) -> dict[str, Any]:
+    return {moved.get(path, path): item for path, item in items.items()}
+
+
+def _twins(items: Iterable[tuple[str, Mapping[str, str]]]) -> Iterator[tuple[Any, ...]]:
+    for path, parts in items:
+        yield last_name(path), *sorted(parts.items())
 
 
 def _diff(old: Mapping[str, str], new: Mapping[str, str]) -> str:

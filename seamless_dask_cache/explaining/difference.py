@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from seamless_dask_cache.explaining.texts import quoted
+from seamless_dask_cache.explaining.texts import HIDDEN, quoted
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ def changed(kind: str, path: str, old: str | None, new: str | None, subject: str
         text = f"{subject} is new: {new}"
     elif new is None:
         text = f"{subject} is gone; it was {old}"
+    elif old == new == HIDDEN:
+        text = f"{subject} changed; it is {HIDDEN}"
     elif old == new:
         text = f"{subject} changed, and looks the same: {new}"
     else:

@@ -21,7 +21,7 @@ from seamless_dask_cache.explaining.entries import (
     fields_of,
     kind_of,
 )
-from seamless_dask_cache.explaining.texts import quoted
+from seamless_dask_cache.explaining.texts import quoted, unless_secret
 from seamless_dask_cache.explaining.value_differences import value_differences
 
 MAX_PAIRS = 200
@@ -141,14 +141,17 @@ class _Comparison:
 
     def argument(self, old: Any, new: Any, path: str) -> Difference:
         before, after = (
-            None if item is _GONE else describe(item, self.fetch_note) for item in (old, new)
+            None if item is _GONE else unless_secret(path, describe(item, self.fetch_note))
+            for item in (old, new)
         )
         return changed("argument", path, before, after, path)
 
     def value(self, old: Any, new: Any, path: str) -> Iterator[Difference]:
         notes = [self.fetch_note(item["value"]) for item in (old, new)]
         for place, before, after in value_differences(old, new, notes[0], notes[1]):
-            yield changed("argument", f"{path}{place}", before, after, f"{path}{place}")
+            full = f"{path}{place}"
+            texts = [text and unless_secret(full, text) for text in (before, after)]
+            yield changed("argument", full, texts[0], texts[1], full)
         codes = [(note or {}).get("codes", {}) for note in notes]
         for place in codes[0].keys() & codes[1].keys():
             yield from self.code(codes[0][place], codes[1][place], f"{path}{place}")

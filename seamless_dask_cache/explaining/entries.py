@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from seamless_dask_cache.explaining.texts import clean, short_text, shortened
+from seamless_dask_cache.explaining.texts import clean, short_text, shortened, unless_secret
 
 _CONTAINERS = ("list", "tuple", "set", "dict")
 _COMPARED = frozenset({"function", "code", "args", "kwargs", "files"})
@@ -92,7 +92,7 @@ def aligned(old: Any, new: Any, gone: Any) -> Iterator[tuple[str, Any, Any]]:
     (str, entry, entry)
         Path below the container, and the two items.
     """
-    before, after = _items(old), _items(new)
+    before, after = steps_of(old), steps_of(new)
     for step in dict.fromkeys((*before, *after)):
         yield step, before.get(step, gone), after.get(step, gone)
 
@@ -102,7 +102,8 @@ def container_of(entry: Any) -> str:
     return next((name for name in _CONTAINERS if isinstance(entry.get(name), list)), "")
 
 
-def _items(entry: Any) -> dict[str, Any]:
+def steps_of(entry: Any) -> dict[str, Any]:
+    """Return the items of a container by the steps that lead to them, such as ``[3]``."""
     name = container_of(entry)
     items = entry[name]
     if name == "dict":
@@ -155,10 +156,11 @@ def _value(entry: Any, note: Mapping[str, Any] | None) -> str:
 
 
 def _container(entry: Any, fetch_note: Any, name_of: Any) -> str:
-    items = list(_items(entry).items())[:_MOST_ITEMS]
+    items = list(steps_of(entry).items())[:_MOST_ITEMS]
     texts = [(step, describe(item, fetch_note, name_of)) for step, item in items]
     if container_of(entry) == "dict":
-        inner = ", ".join(f"{step[1:-1]}: {text}" for step, text in texts)
+        shown = ((step[1:-1], unless_secret(step, text)) for step, text in texts)
+        inner = ", ".join(f"{name}: {text}" for name, text in shown)
         return shortened(f"{{{inner}}}", _LONGEST)
     brackets = _BRACKETS[container_of(entry)]
     inner = ", ".join(text for _, text in texts)

@@ -24,6 +24,7 @@ from seamless_dask_cache.explaining.texts import (
     shortened,
     type_name,
 )
+from seamless_dask_cache.identity.installed import is_users
 
 MAX_LEAVES = 200
 MAX_LEAF_BYTES = 16 * 1024
@@ -91,15 +92,24 @@ def leaves_of(
 
 
 def callables_in(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the functions in a value of builtin containers, with their paths."""
+    """Yield the functions in a value, and the user's classes of its objects, with their paths.
+
+    Each class comes once, where it is met first.
+    """
     stack = [("", value, 0)]
+    classes: set[type] = set()
     seen = 0
     while stack and seen < MAX_LEAVES:
         path, item, depth = stack.pop()
         seen += 1
         if isinstance(item, types.FunctionType):
             yield path, item
-        elif depth < _DEEPEST:
+            continue
+        kind = item if isinstance(item, type) else type(item)
+        if kind not in classes and is_users(kind):
+            classes.add(kind)
+            yield path, kind
+        if depth < _DEEPEST:
             stack += [(path + step, part, depth + 1) for step, part in _parts(item)]
 
 

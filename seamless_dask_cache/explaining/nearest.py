@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import orjson
 
-from seamless_dask_cache.explaining.entries import arguments_of, fields_of, kind_of, parse_recipe
+from seamless_dask_cache.explaining.entries import arguments_of, fields_of, parse_recipe
+from seamless_dask_cache.explaining.likeness import FetchNote, FetchRecipe, Likeness
 
-MAX_TIES = 64
+MAX_TIES = 200
 
-FetchNote = Callable[[str], "Mapping[str, Any] | None"]
 Facts = frozenset[tuple[str, bytes]]
 
 
@@ -65,6 +65,9 @@ def nearest(
     recipe: Mapping[str, Any],
     candidates: Iterable[Recorded],
     fetch_note: FetchNote = lambda checksum: None,
+    fetch_recipe: FetchRecipe = lambda checksum: None,
+    *,
+    likeness: Likeness | None = None,
 ) -> Recorded | None:
     """Choose the recipe that differs least.
 
@@ -74,14 +77,17 @@ def nearest(
         The new recipe.
     candidates : iterable of Recorded
         Newest first.
-    fetch_note : callable, optional
-        Gives the note of a checksum, or None; for telling the partitions of a frame apart.
+    fetch_note, fetch_recipe : callable, optional
+        Give the note of a checksum and the recipe of a transformation checksum, or None; for
+        telling the partitions of a collection apart.
+    likeness : Likeness, optional
+        One for many recipes, instead of one that is made of the former two.
 
     Returns
     -------
     Recorded or None
-        Of those with the fewest differences the one whose values are most alike, the newest of
-        these; None without candidates.
+        Of those with the fewest differences the one that is most alike with what is upstream of
+        it, the newest of these; None without candidates.
     """
     facts = facts_of(recipe)
     distances = [(len(facts ^ candidate.facts), candidate) for candidate in candidates]
@@ -89,17 +95,4 @@ def nearest(
     ties = [candidate for distance, candidate in distances if distance == least][:MAX_TIES]
     if len(ties) < 2:
         return ties[0] if ties else None
-    return max(ties, key=lambda candidate: _likeness(recipe, candidate.recipe, fetch_note))
-
-
-def _likeness(recipe: Mapping[str, Any], other: Mapping[str, Any], fetch_note: FetchNote) -> int:
-    """Count the parts that values have in common which stand in the same place and differ."""
-    mine, found = arguments_of(recipe), arguments_of(other)
-    alike = 0
-    for name in mine.keys() & found.keys():
-        entries = (mine[name], found[name])
-        if entries[0] == entries[1] or any(kind_of(entry) != "value" for entry in entries):
-            continue
-        first, second = ((fetch_note(e["value"]) or {}).get("leaves", {}) for e in entries)
-        alike += len(first.items() & second.items())
-    return alike
+    return (likeness or Likeness(fetch_recipe, fetch_note)).most_alike(recipe, ties)

@@ -7,6 +7,7 @@ two recipes can be compared long after the function and the values are gone.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 from collections import deque
 from collections.abc import Container, Iterable, Iterator
@@ -202,10 +203,11 @@ class NoteMaker:
         return note | {"codes": codes} if codes else note
 
     def _codes_in(self, value: Any) -> Iterator[tuple[str, str]]:
-        for number, (path, function) in enumerate(callables_in(value)):
+        found = itertools.islice(callables_in(value), _MOST_CODES_IN_VALUE)
+        for path, function in found:
             code = self._code(function)
-            if code is None or number >= _MOST_CODES_IN_VALUE:
-                return
+            if code is None:
+                continue
             self.codes[code.checksum.hex()] = code
             yield path, code.checksum.hex()
 

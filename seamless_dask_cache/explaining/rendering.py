@@ -8,8 +8,9 @@ from typing import Any
 
 from seamless_dask_cache.explaining.difference import Difference
 from seamless_dask_cache.explaining.entries import arguments_of, describe, fields_of
-from seamless_dask_cache.explaining.texts import clean
+from seamless_dask_cache.explaining.texts import clean, shortened, unless_secret
 
+_LONGEST_CALL = 120
 _STYLE = "text-align:left;vertical-align:top"
 
 
@@ -22,12 +23,23 @@ def differences_as_text(differences: Iterable[Difference], indent: str = "  ") -
     return "\n".join(lines)
 
 
+def call_as_text(recipe: Mapping[str, Any], fetch_note: Any, name_of: Any) -> str:
+    """Write a recipe down as a call, on one line."""
+    texts = [
+        text if name.startswith("args[") else f"{name}={text}"
+        for name, entry in arguments_of(recipe).items()
+        for text in [unless_secret(name, describe(entry, fetch_note, name_of))]
+    ]
+    return shortened(f"{recipe.get('function')}({', '.join(texts)})", _LONGEST_CALL)
+
+
 def recipe_as_text(recipe: Mapping[str, Any], fetch_note: Any, name_of: Any) -> str:
     """Write a recipe down for people: function, code, arguments, files."""
     code = str(recipe.get("code", ""))[:12]
     lines = [f"function  {recipe.get('function', '')}", f"code      {code}"]
     for name, entry in arguments_of(recipe).items():
-        lines.append(f"  {name} = {describe(entry, fetch_note, name_of)}")
+        text = unless_secret(name, describe(entry, fetch_note, name_of))
+        lines.append(f"  {name} = {text}")
     for path, state in (recipe.get("files") or {}).items():
         lines.append(f"  file {path} ({state[:40]})")
     for name in fields_of(recipe):

@@ -79,6 +79,11 @@ def hidden_text(name: str, value: Any) -> str:
     return HIDDEN if _SECRET.search(name) and value is not None else short_text(value)
 
 
+def unless_secret(name: str, text: str) -> str:
+    """Keep the text of a value to oneself whose name says that it is a secret."""
+    return HIDDEN if _SECRET.search(name) and text != "None" else text
+
+
 def type_name(kind: type) -> str:
     """Give the dotted name of a type; builtins without their module."""
     module = type.__getattribute__(kind, "__module__")

@@ -8,7 +8,6 @@ from typing import Any
 from seamless_dask_cache.explaining.entries import describe
 
 _MOST = 20
-_SHOWN = 12
 
 Note = Mapping[str, Any]
 
@@ -39,7 +38,7 @@ def value_differences(
         return
     before, after = describe(old, lambda _: old_note), describe(new, lambda _: new_note)
     if before == after:
-        before, after = (f"{describe(entry)} ({entry['value'][:_SHOWN]})" for entry in (old, new))
+        before, after = (describe(entry) for entry in (old, new))
     yield "", before, after
 
 

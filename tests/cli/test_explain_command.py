@@ -104,13 +104,13 @@ def client_of(folder):
     return DatabaseClient(endpoint.url, endpoint.token)
 
 
-def remember(folder, path, name, *args, created=1.7e9, **kwargs):
+def remember(folder, path, name, *args, created=1.7e9, allowed=(), **kwargs):
     """Put a call on record, as a cluster would whose scheduler has this file."""
     names = {"__name__": "script", "__file__": str(path)}
     exec(compile(path.read_text(), str(path), "exec", dont_inherit=True), names)
     expression, keys = expression_of((dask.delayed(names[name])(*args, **kwargs),), finalize=True)
     graph, _ = materialize(expression, set(keys))
-    identifier = Identifier()
+    identifier = Identifier(allow_effects=frozenset(allowed))
     identities = identify_graph(graph, None, identifier=identifier)
     (identity,) = recipes_of(identities, keys).values()
     entry = {"function": identity.function, "key_prefix": identity.function, "seconds": 1.5}
@@ -156,6 +156,24 @@ def test_methods_and_delayed_functions(folder, script):
         assert f"no call of `{function}` is on record" in result.output
 
 
+def test_a_method_is_found_where_it_was_called_on_an_object(folder, script):
+    script.write_text(SOURCE + BOUND)
+    remember(folder, script, "bound", 3)
+    result = run(f"{script}::Model.fit", "--cache-dir", folder)
+    assert f"{script}::Model.fit: known" in result.output
+    assert "fit(3)" in result.output
+    script.write_text((SOURCE + BOUND).replace("x * self.rate", "x + self.rate"))
+    result = run(f"{script}::Model.fit", "--cache-dir", folder)
+    assert "changed" in result.output
+    assert "-    return x * self.rate" in result.output
+    assert "is not used any more" not in result.output
+
+
+BOUND = """
+bound = Model().fit
+"""
+
+
 def test_a_file_that_looks_itself_up_while_it_is_imported(folder, tmp_path):
     path = tmp_path / "looking.py"
     lines = ["from __future__ import annotations", "import dataclasses", "@dataclasses.dataclass"]
@@ -189,6 +207,8 @@ def test_a_refused_function_says_where(folder, script):
         ("no-such-key", "nothing is on record under 'no-such-key'"),
         ("ab12cd", "nothing is on record under 'ab12cd'"),
         ("ab" * 32, "is not on record"),
+        ("", "name a FILE.py::function"),
+        (" ", "name a FILE.py::function"),
     ],
 )
 def test_what_is_wrong_is_said(folder, script, tmp_path, target, message):
@@ -223,10 +243,36 @@ def test_a_record_by_checksum_and_by_key(folder, script):
         assert text in result.output
     assert run(second[:10], "--cache-dir", folder).output == result.output
     by_key = run("clean", "--cache-dir", folder).output
-    assert "(the newest of 2 of that key)" in by_key
+    assert "(keys are not kept; the newest of 2 whose key begins with 'clean')" in by_key
+    assert f"  also {first[:12]}" in by_key
     assert second in by_key
     assert second in run("clean-0123abcd-4567-89ab-cdef-0123456789ab", "--cache-dir", folder).output
     assert "no earlier recipe" in run(first, "--cache-dir", folder).output
+
+
+def test_a_secret_is_shown_by_no_form_of_the_command(folder, script):
+    script.write_text(SOURCE + "def login(user, password=''): return user\n")
+    for number in (1, 2):
+        checksum = remember(folder, script, "login", "me", password=f"hunter{number}")
+    for target in (f"{script}::login", checksum, "login"):
+        result = run(target, "--cache-dir", folder)
+        assert result.exit_code == 0, result.output
+        assert "password" in result.output and "hunter" not in result.output
+
+
+def test_what_a_policy_allowed_is_said_to_be_stored(folder, script):
+    remember(folder, script, "clock", "a", allowed={"clock"})
+    result = run(f"{script}::clock", "--cache-dir", folder)
+    assert "clock: known" in result.output
+    assert "stored under a policy that allows what it does" in result.output
+    assert "clock: calls time.time" in result.output
+
+
+def test_of_many_recipes_the_newest_are_said_to_be_compared(folder, script, monkeypatch):
+    monkeypatch.setattr("seamless_dask_cache.cli.explain_record.CANDIDATES", 2)
+    first, *_, last = [remember(folder, script, "clean", text) for text in "abc"]
+    assert "the nearest earlier one of the 2 newest:" in run(last, "--cache-dir", folder).output
+    assert first
 
 
 def test_a_record_as_json(folder, script):

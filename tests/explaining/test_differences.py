@@ -135,6 +135,58 @@ def test_what_shows_in_the_code_is_not_told_twice(tmp_path):
     assert lines(differences(before, after)) == ["code changed: `clean` (twice.py) itself"]
 
 
+METHOD = """
+SCALE = 2
+
+
+def strip(x):
+    return x * SCALE
+
+
+class Model:
+    rate = 0.5
+
+    def fit(self, x):
+        return strip(x) * self.rate
+
+
+def copied(function):
+    return type(function)(function.__code__, function.__globals__, function.__name__)
+
+
+def bound(copy):
+    # As after a journey by value, where the class may have a function of its own.
+    function = copied(Model.fit) if copy else Model.fit
+    return type(Model().fit)(function, Model())
+"""
+
+
+@pytest.mark.parametrize("copies", [(False, True), (True, False), (True, True)])
+def test_functions_that_became_two_objects_or_one_are_no_difference(tmp_path, copies):
+    before = record_call(load(tmp_path, "bound", METHOD).bound(copies[0]), 3)
+    edited = METHOD.replace("SCALE = 2", "SCALE = 3")
+    after = record_call(load(tmp_path, "bound", edited).bound(copies[1]), 3)
+    assert lines(differences(before, after)) == ["global SCALE of `strip`: 2 -> 3"]
+
+
+def test_a_helper_that_is_met_elsewhere_is_compared_all_the_same(tmp_path):
+    source = "N = 1\ndef h(x): return x + N\ndef g(x): return h(x)\ndef f(x): return g(x)\n"
+    before = record_call(load(tmp_path, "elsewhere", source).f, 1)
+    edited = source.replace("N = 1", "N = 2").replace("return g(x)", "return h(x)")
+    after = record_call(load(tmp_path, "elsewhere", edited).f, 1)
+    assert lines(differences(before, after)) == [
+        "code changed: `f` (elsewhere.py) itself",
+        "global N of `h`: 1 -> 2",
+    ]
+
+
+def test_a_helper_of_the_class_of_an_argument_is_named(tmp_path):
+    before = record_call(call, [load(tmp_path, "argument", METHOD).Model()])
+    edited = METHOD.replace("SCALE = 2", "SCALE = 3")
+    after = record_call(call, [load(tmp_path, "argument", edited).Model()])
+    assert lines(differences(before, after)) == ["args[0][0]: global SCALE of `strip`: 2 -> 3"]
+
+
 # Arguments ----------------------------------------------------------------------------------------
 
 
@@ -203,6 +255,15 @@ def test_a_function_within_a_value_is_compared_as_code():
     found = differences(record_call(call, old), record_call(call, new))
     assert [item.kind for item in found] == ["code"]
     assert found[0].text.startswith("args[0]['f'][0]: code changed")
+
+
+def test_a_secret_argument_is_said_to_have_changed_and_not_shown():
+    before, after = (record_call(call, password=text, user={"token": text}) for text in "ab")
+    found = differences(before, after)
+    assert [item.path for item in found] == ["password", "user['token']"]
+    assert all("changed; it is <hidden" in item.text for item in found)
+    (other,) = differences(record_call(call, user={"token": "a"}), record_call(call, user="x"))
+    assert "hidden" in other.text and "'a'" not in other.text
 
 
 def test_a_changed_file_is_named(tmp_path):

@@ -7,6 +7,8 @@ import time
 
 import dask
 import dask.array as da
+import dask.dataframe as dd
+import pandas as pd
 import pytest
 from clusters import kill_server
 
@@ -67,6 +69,62 @@ def test_other_collections_and_futures(client, cache):
     assert found.counts()["refused"] == 0
     assert len(found) > 4
     assert [row["status"] for row in found.to_dict()] == ["miss"] * len(found)
+
+
+def test_a_future_is_explained_by_the_graph_that_it_came_with(client, cache):
+    """Computed and stored: a hit; its inputs have rows as well."""
+    first = client.submit(increment, 1)
+    second = client.submit(increment, first)
+    assert second.result() == 3
+    assert cache.flush(30)
+    found = cache.explain(second)
+    assert found[second].status == "hit" and found[second].requested
+    assert found[first.key].status == "hit"
+    assert len(cache.explain([first, second], dask.delayed(increment)(5))) == 3
+
+
+def test_a_future_without_a_task_is_said_to_be_unknown(client, cache):
+    """Scattered data is made by no task."""
+    (row,) = cache.explain(client.scatter(3))
+    assert row.status == "refused" and "does not know how it was made" in row.reason
+
+
+def test_collections_of_all_kinds_are_found_by_themselves(client, cache):
+    """What computes them has another key."""
+    x, y = da.ones(10, chunks=5), dask.delayed(increment)(1)
+    found = cache.explain({"x": x}, [x.sum(), y])
+    assert all(found[collection].requested for collection in (x, x.sum(), y))
+    assert sum(row.requested for row in found) == 3
+    assert found[y].key == y.key
+    assert found[x.name] == found[x] != found[x.sum()]
+    frame = dd.from_pandas(pd.DataFrame({"a": range(10)}), npartitions=2)
+    found = cache.explain(frame, frame.a.sum())
+    assert found[frame].requested and found[frame.a.sum()].requested
+    assert found[frame] != found[frame.a.sum()]
+
+
+def test_a_call_of_a_cached_function_is_explained(client, cache):
+    """As the same call would be that is delayed."""
+    (row,) = cache.explain(sdc.cached(increment).bind(3))
+    assert row.status == "miss" and row.function == "increment"
+    with pytest.raises(TypeError, match="not CachedFunction"):
+        cache.explain(sdc.cached(increment))
+
+
+def test_the_result_of_an_array_is_compared_with_its_own_earlier_self(client, cache, tmp_path):
+    """Not with that of another array, though every input of both is a result of some task."""
+
+    def total(clean, name):
+        x = da.arange(100, chunks=50).map_blocks(clean, dtype=int)
+        return getattr(x, name)()
+
+    computed(cache, total(lambda block: block * 2, "sum"))
+    computed(cache, total(lambda block: block * 4, "mean"))
+    x = total(lambda block: block * 3, "sum")
+    found = cache.explain(x)
+    assert all("mean" not in row.reason for row in found)
+    assert not any(" 50 " in difference.text for row in found for difference in row.differences)
+    assert sum("<lambda>" in row.reason for row in found) >= 2
 
 
 def test_checksums_can_be_asked_for():
