@@ -62,7 +62,11 @@ class CachedFunction(Generic[P, R]):
         self.celltypes = dict(celltypes or {})
         self.expires = expires
         self.files = files
-        self.signature = inspect.signature(function)
+        # The parameters of a function that it wraps may have other defaults.
+        self.signature = inspect.signature(function, follow_wrapped=False)
+        self._wraps = not self.signature.parameters.keys() >= {*ignore, *self.celltypes}
+        if self._wraps:
+            self.signature = inspect.signature(function)
         _check_names(self.signature, (*ignore, *self.celltypes))
 
     def __reduce__(self) -> Any:
@@ -124,10 +128,12 @@ class CachedFunction(Generic[P, R]):
     def normalize(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         """Bring a call into the one form in which it is identified.
 
-        Every argument is named, defaults are filled in, ignored parameters are left out.
+        Every argument is named, defaults are filled in, ignored parameters are left out. Where
+        the user named parameters of a function that this one wraps, no defaults are filled in.
         """
         bound = self.signature.bind(*args, **kwargs)
-        bound.apply_defaults()
+        if not self._wraps:
+            bound.apply_defaults()
         named: dict[str, Any] = {}
         for name, value in bound.arguments.items():
             if name not in self.ignore and not self._is_sentinel(name, value):

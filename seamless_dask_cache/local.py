@@ -96,7 +96,7 @@ class LocalCache:
         outer = current()
         if outer is not None:
             outer.note_files(identity.covers)
-        found, value = self._restored(identity, call.function.expires, outer)
+        found, value = self._restored(identity, identity.expires, outer)
         if found:
             return value
         seen = _observation()

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from seamless_dask_cache.errors import RefusedError
 from seamless_dask_cache.identity.code import CodeIdentity, Identifier
 from seamless_dask_cache.identity.content import contents
-from seamless_dask_cache.identity.effects import RANDOM, WRITE, Effect
+from seamless_dask_cache.identity.effects import RANDOM, WRITE, Effect, seed_parameter
 from seamless_dask_cache.identity.files import ContentPath, path_candidates
 from seamless_dask_cache.identity.freshness import Freshness
+from seamless_dask_cache.identity.installed import dotted_names
 from seamless_dask_cache.identity.policy import (
     CallPolicy,
     call_policy,
@@ -56,6 +57,7 @@ class Callee:
         "_contents",
         "_function",
         "_ordered",
+        "_seed",
         "_seeded",
         "checksum",
         "code",
@@ -72,6 +74,7 @@ class Callee:
         self.checksum = code.checksum.hex()
         self.policy = policy
         self._seeded = hands_over_seeds(code.name)
+        self._seed = seed_parameter(dotted_names(self._function)) if code.effects else None
         writes = write_effect(function)
         self.effects = self.caused([*code.effects, *([] if writes is None else [writes])])
         module = getattr(self._function, "__module__", None) or ""
@@ -80,6 +83,20 @@ class Callee:
     def caused(self, effects: Iterable[Effect]) -> tuple[Effect, ...]:
         """Return those of some effects that a call has; it may take seeds as arguments."""
         return tuple(e for e in effects if not (self._seeded and e.kind == RANDOM))
+
+    def effects_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Effect, ...]:
+        """Return the effects of a call: a generator of random numbers is pure if it has a seed."""
+        if self._seed is None:
+            return self.effects
+        seed = args[0] if args else kwargs.get(self._seed)
+        if type(seed) is not int:  # what another task makes may be None
+            return self.effects
+        return tuple(effect for effect in self.effects if effect.kind != RANDOM)
+
+    @property
+    def version(self) -> Any:
+        """What the user gave as the version of the function, or None."""
+        return None if self.policy is None else self.policy.version
 
     def contents(self, identifier: Identifier) -> tuple[dict[str, str], list[ContentPath]]:
         """Return what lies in the files that the user named for it, looked at once per pass."""
@@ -111,6 +128,8 @@ class Literal(NamedTuple):
         What it names as files.
     strings : tuple of str
         Strings in it, which may name files.
+    expires : float or None
+        Seconds after which results of functions in it count no more.
     """
 
     entry: Any
@@ -118,6 +137,7 @@ class Literal(NamedTuple):
     effects: tuple[Effect, ...]
     files: tuple[str, ...]
     strings: tuple[str, ...]
+    expires: float | None
 
 
 class Lexicon:
@@ -216,6 +236,7 @@ class Lexicon:
             effects if writes is None else (writes, *effects),
             code.files,
             (),
+            code.expires,
         )
 
     def _describe_value(self, value: Any) -> Literal:
@@ -227,6 +248,7 @@ class Lexicon:
             found.effects,
             found.files,
             tuple(path_candidates(value)),
+            found.expires,
         )
 
     def _code(self, function: Any) -> CodeIdentity:

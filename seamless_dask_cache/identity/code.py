@@ -23,6 +23,7 @@ from .installed import home_of
 from .literals import LITERALS
 from .nodes import Node, Piece, label_all, nodes_in, reach, render
 from .objects import registered
+from .policy import EXPIRY, soonest
 from .values import HANDLERS
 
 
@@ -42,6 +43,8 @@ class CodeIdentity:
         Effects that happen only if the parameter that they name is ``None``.
     files : tuple of str
         Strings that it reaches and that look like paths.
+    expires : float or None
+        Seconds after which a result of the first cached function that it reaches counts no more.
     """
 
     checksum: bytes
@@ -49,6 +52,7 @@ class CodeIdentity:
     effects: tuple[Effect, ...]
     conditional: tuple[Effect, ...]
     files: tuple[str, ...]
+    expires: float | None
     _root: Node = field(repr=False, compare=False)
 
     @property
@@ -88,12 +92,15 @@ class ValueIdentity:
         Strings in the value that look like paths.
     has_code : bool
         The value has functions, classes or modules of the user in it.
+    expires : float or None
+        As that of code.
     """
 
     checksum: bytes
     effects: tuple[Effect, ...]
     files: tuple[str, ...]
     has_code: bool = False
+    expires: float | None = None
 
 
 class Identifier:
@@ -163,13 +170,14 @@ class Identifier:
         only = root.parts[0][1][0]
         if isinstance(only, Node):
             root = only
-        effects, files = self._report(root)
+        effects, files, expires = self._report(root)
         return CodeIdentity(
             checksum=root.label or b"",
             name=root.name,
             effects=tuple(effect for effect in effects if effect.parameter is None),
             conditional=tuple(effect for effect in effects if effect.parameter is not None),
             files=files,
+            expires=expires,
             _root=root,
         )
 
@@ -227,12 +235,13 @@ class Identifier:
         pieces = Encoder(self, root, shared=False).encoded(value)
         if len(pieces) == 1 and isinstance(pieces[0], bytes):
             effects, files = self._allowed(root.effects, root.name), tuple(root.files)
-            return ValueIdentity(sha256(pieces[0]).digest(), effects, files)
+            expires = soonest(root.effects)
+            return ValueIdentity(sha256(pieces[0]).digest(), effects, files, expires=expires)
         root.parts.append(("", pieces))
         self._settle([root])
-        found, names = self._report(root)
+        found, names, expires = self._report(root)
         has_code = any(True for _ in nodes_in(pieces))
-        return ValueIdentity(sha256(render(pieces, {})).digest(), found, names, has_code)
+        return ValueIdentity(sha256(render(pieces, {})).digest(), found, names, has_code, expires)
 
     def node(self, subject: Any, name: str) -> Node:
         """Give the node of a function, class or module of the user.
@@ -276,8 +285,9 @@ class Identifier:
         else:
             raise RefusedError(f"{type(subject).__name__} can't be analysed")
 
-    def _report(self, root: Node) -> tuple[tuple[Effect, ...], tuple[str, ...]]:
+    def _report(self, root: Node) -> tuple[tuple[Effect, ...], tuple[str, ...], float | None]:
         effects: dict[Effect, None] = {}
+        ages: list[Effect] = []
         files: dict[str, None] = {}
         for path, node in reach(root):
             if node.refusal is not None:
@@ -286,8 +296,9 @@ class Identifier:
             own = [*node.effects, *node.conditional] if node is root else node.effects
             found = self._allowed(own, path, conditional=node is root)
             effects.update(dict.fromkeys(found))
+            ages += node.effects
             files.update(dict.fromkeys(node.files))
-        return tuple(effects), tuple(files)
+        return tuple(effects), tuple(files), soonest(ages)
 
     def _allowed(
         self, effects: list[Effect], path: str, conditional: bool = False
@@ -300,7 +311,7 @@ class Identifier:
                 effect.parameter if conditional else None,
             )
             for effect in dict.fromkeys(effects)
-            if effect.kind not in self.allow_effects
+            if effect.kind not in self.allow_effects and effect.kind != EXPIRY
         )
 
 

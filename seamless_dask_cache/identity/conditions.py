@@ -29,7 +29,8 @@ def applying(
         All of them where the arguments cannot be told apart.
     """
     try:
-        bound = inspect.signature(function).bind(*args, **kwargs)
+        # The names are those of the function's own parameters, not of one that it wraps.
+        bound = inspect.signature(function, follow_wrapped=False).bind(*args, **kwargs)
     except (TypeError, ValueError):
         return list(conditional)
     bound.apply_defaults()

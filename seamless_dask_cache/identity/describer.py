@@ -31,9 +31,8 @@ from seamless_dask_cache.identity.files import (
     identify_open_files,
 )
 from seamless_dask_cache.identity.inline import INLINED, inlined
-from seamless_dask_cache.identity.origins import add_origin
+from seamless_dask_cache.identity.origins import add_origin, add_patches
 from seamless_dask_cache.identity.patterns import Pattern, find_pattern, made_of
-from seamless_dask_cache.identity.policy import CallPolicy
 from seamless_dask_cache.identity.reach import Reach, Scope
 from seamless_dask_cache.identity.recipe import (
     PLAIN,
@@ -79,7 +78,7 @@ class Describer:
         self.lexicon = Lexicon(identifier)
         self.file_states = FileStates()
         self.inner: dict[str, Identity] = {}
-        self._patterns: dict[tuple[int, ...], tuple[Any, tuple[Pattern | None] | None]] = {}
+        self._patterns: dict[tuple[Any, ...], tuple[Any, tuple[Pattern | None] | None]] = {}
 
     def identify(self, node: Any, upstream: Upstream, *, trusted: bool = False) -> Identity:
         """Return the identity of one node of a graph.
@@ -205,21 +204,23 @@ class Describer:
             # Where the callee sees the order of keywords, it counts.
             document["kwargs"] = list(map(list, named)) if callee.ordered else dict(named)
         if callee.policy is not None:
-            self._add_word(document, callee, callee.policy, reach, own)
-        self._judge(node, callee, reach, own)
+            self._add_word(document, callee, reach, own)
         own.files += code.files
+        add_patches(document, self.lexicon, reach, own)
+        self._judge(node, callee, reach, own)
         self._add_files(document, own, reach)
         add_origin(document, node, callee, reach, own)
         return document
 
     def _judge(self, node: Any, callee: Callee, reach: Reach, own: Scope) -> None:
         reach.calls += 1
+        reach.expire(callee.code.expires)
         if callee.policy is not None:
             # The user's word covers this call, and not those that make its inputs.
             reach.lifted_calls += 1
             reach.expire(callee.policy.expires)
             return
-        reach.effects += callee.effects
+        reach.effects += callee.effects_of(node.args, node.kwargs)
         if own.effects:
             reach.effects += callee.caused(own.effects)
         conditional = callee.code.conditional
@@ -238,20 +239,14 @@ class Describer:
             if type(path) is ContentPath:
                 reach.covers[path] = path.state or ""
 
-    def _add_word(
-        self,
-        document: dict[str, Any],
-        callee: Callee,
-        policy: CallPolicy,
-        reach: Reach,
-        own: Scope,
-    ) -> None:
-        if policy.files:
-            document["contents"], paths = callee.contents(self.lexicon.identifier)
+    def _add_word(self, document: dict[str, Any], callee: Callee, reach: Reach, own: Scope) -> None:
+        found, paths = callee.contents(self.lexicon.identifier)
+        if found:
+            document["contents"] = found
             own.files += paths
-        if policy.version is not None:
+        if callee.version is not None:
             said = Scope()
-            document["version"] = self._literal(policy.version, reach, said)
+            document["version"] = self._literal(callee.version, reach, said)
             reach.effects += said.effects
 
     def _fused(
@@ -281,7 +276,7 @@ class Describer:
     def _pattern(self, fused: FusedGraph, inputs: list[Identity]) -> Pattern | None:
         """Return the pattern of an inner graph that occurs again; most occur once."""
         are_data = tuple([identity.recipe is None for identity in inputs])
-        key = (id(fused.inner), *are_data)
+        key = (id(fused.inner), fused.output, tuple(fused.inputs), *are_data)
         if key not in self._patterns:
             self._patterns[key] = fused.inner, None
             return None
@@ -378,6 +373,7 @@ class Describer:
                 return entry
         found = self.lexicon.literal(value)
         reach.codes += found.codes
+        reach.expire(found.expires)
         own.effects += found.effects
         own.files += found.files
         own.strings += found.strings

@@ -319,6 +319,13 @@ OPENERS = {
 }
 """Position and keyword of the mode in which a file is opened; whether the default one writes."""
 
+_UNHEARD = {"h5py", "netCDF4", "tables", "pandas", "pyarrow", "rasterio", "fiona"}
+UNHEARD_OPENERS = frozenset(name for name in OPENERS if name.partition(".")[0] in _UNHEARD)
+"""Those that open files in compiled code: no audit event tells in which mode."""
+
+TEMPLATES = frozenset({"os.path.expandvars", "posixpath.expandvars", "ntpath.expandvars"})
+"""Functions that put environment variables into a text."""
+
 PROCESSES_UNLESS = {
     "joblib.Parallel": {"threads", "threading", "sharedmem", "sequential"},
     "joblib.parallel.Parallel": {"threads", "threading", "sharedmem", "sequential"},

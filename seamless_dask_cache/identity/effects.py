@@ -36,6 +36,8 @@ from .effect_names import (
     SECRETS,
     SEEDED,
     SHOWN_WRITES,
+    TEMPLATES,
+    UNHEARD_OPENERS,
     UUID,
     WRITE,
     WRITES_TO_TARGET,
@@ -155,7 +157,9 @@ def _by_call(name: str, call: Call | None) -> str | None:
         given = call.argument(*PRESENT_WITHOUT[name]) if call is not None else None
         return CLOCK if given is None or _is_none(given) else None
     if name in OPENERS:
-        return _by_mode(call, *OPENERS[name])
+        return _by_mode(call, *OPENERS[name], name in UNHEARD_OPENERS)
+    if name in TEMPLATES:
+        return _by_template(call)
     if name in PROCESSES_UNLESS:
         said = {item.value for item in call.keywords.values()} if call is not None else set()
         return PROCESS if PROCESSES_UNLESS[name].isdisjoint(said) else None
@@ -165,11 +169,23 @@ def _by_call(name: str, call: Call | None) -> str | None:
     return None
 
 
-def _by_mode(call: Call | None, position: int, keyword: str, default: bool) -> str | None:
+def _by_mode(
+    call: Call | None, position: int, keyword: str, default: bool, is_unheard: bool
+) -> str | None:
     if call is None:
         return None
     mode = call.argument(position, keyword)
-    return WRITE if (default if mode is None else _writes(mode)) else None
+    if mode is None:
+        return WRITE if default else None
+    is_unseen = is_unheard and mode.kind != "constant"
+    return WRITE if is_unseen or _writes(mode) else None
+
+
+def _by_template(call: Call | None) -> str | None:
+    template = call.argument(0, "path") if call is not None else None
+    if template is None or template.kind != "constant":
+        return ENVIRONMENT
+    return ENVIRONMENT if set("$%").intersection(str(template.value)) else None
 
 
 def _is_none(argument: Argument) -> bool:

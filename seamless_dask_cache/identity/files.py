@@ -1,8 +1,9 @@
 """File state: how a task that is given a path is identified by what lies there.
 
-The state of a file is its size, its modification time and its change time, in nanoseconds. Programs
-that copy and unpack set the modification time back; nobody can set the change time back. The
-state of a folder covers everything below it. A task that names a path which exists gets these
+The state of a file is its size, its modification time and its change time in nanoseconds, and its
+inode. Programs that copy and unpack set the modification time back; nobody can set the change time
+back. A link that leads to another file leads to another inode. The state of a folder covers
+everything below it. A task that names a path which exists gets these
 states into its recipe, so that a changed input is another transformation.
 """
 
@@ -11,20 +12,22 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from itertools import chain
 from pathlib import PurePath
 from typing import Any
 
 from seamless_dask_cache.errors import RefusedError
 from seamless_dask_cache.identity.effect_names import DATABASES
+from seamless_dask_cache.identity.naming import MAX_WORDS, Sieve, could_be_path, text_of
 from seamless_dask_cache.identity.objects import register_identity_by_name
 
-MAX_PATH_LENGTH = 4096
 MAX_BYTES_PATH = 256
-MAX_STRINGS = 10_000
 MAX_FOLDER_ENTRIES = 20_000
+MAX_ENTRIES = 200_000
 REMOTE = frozenset(
     {"http", "https", "ftp", "sftp", "ssh", "smb", "s3", "s3a", "gs", "gcs", "abfs", "abfss"}
     | {"az", "adl", "wasb", "wasbs", "hdfs", "webhdfs", "memory", "hf", "gdrive", "dropbox"}
@@ -69,10 +72,16 @@ class ContentPath(str):
 
 
 class FileStates:
-    """File states as they were during one pass over a graph; each path is looked at once."""
+    """File states as they were during one pass over a graph; each path is looked at once.
+
+    Notes
+    -----
+    Folders may have 200,000 entries in all.
+    """
 
     def __init__(self) -> None:
         self._states: dict[str, str | None] = {}
+        self._entries = 0
 
     def of(self, *paths: str) -> dict[str, str]:
         """Return the state of each path that exists; a path that does not is left out.
@@ -80,25 +89,49 @@ class FileStates:
         Parameters
         ----------
         *paths : str
-            Paths; each :class:`ContentPath` is left out.
+            What one task names; each :class:`ContentPath` is left out. Of more than 10,000, only
+            those count that look like paths, and the first 10,000 others.
 
         Raises
         ------
         RefusedError
-            When a folder is too large to be looked through, a file is none that has a state, or a
-            string is the address of a database server.
+            When folders are too large to be looked through, a file is none that has a state, a
+            string is the address of a database server, or there are more than 1,000,000 paths.
         """
         found = {}
-        for path in paths:
-            if type(path) is ContentPath:
-                continue
+        for path in _worth_asking(paths):
             _refuse_database(path)
             if path not in self._states:
-                self._states[path] = settled_state(path) if could_be_path(path) else None
+                self._states[path] = self._look(path) if could_be_path(path) else None
             state = self._states[path]
             if state is not None:
                 found[path] = state
         return found
+
+    def _look(self, path: str) -> str | None:
+        if self._entries > MAX_ENTRIES and os.path.isdir(local_path(path)):
+            raise RefusedError(f"folders hold too many files to look through, also {path!r}")
+        before = _looked_through.entries
+        try:
+            return settled_state(path)
+        finally:
+            self._entries += _looked_through.entries - before
+
+
+class _LookedThrough(threading.local):
+    """How many entries of folders this thread has looked at so far."""
+
+    entries = 0
+
+
+_looked_through = _LookedThrough()
+
+
+def _worth_asking(paths: Iterable[str]) -> Iterable[str]:
+    own = [path for path in paths if type(path) is not ContentPath]
+    if len(own) <= MAX_WORDS:
+        return own
+    return filter(Sieve().passes, dict.fromkeys(own))
 
 
 def file_state(path: str) -> str | None:
@@ -190,7 +223,7 @@ def _state_and_time(path: str) -> tuple[str | None, int]:
 
 
 def _of_status(status: os.stat_result) -> str:
-    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
+    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_ino}"
 
 
 @cache
@@ -222,6 +255,7 @@ def _folder_state(folder: str) -> tuple[str, int]:
         seen.add(real)
         folders.sort()
         entries += len(folders) + len(files)
+        _looked_through.entries += len(folders) + len(files)
         _limit(folder, entries)
         lines = [f"{os.path.relpath(root, folder)}\0{folders}\0"]
         for name in sorted(files):
@@ -306,34 +340,53 @@ def identify_open_files() -> None:
 
 
 def path_candidates(value: Any) -> Iterator[str]:
-    """Yield the strings and paths inside nested builtin containers that could name a file."""
-    stack = [value]
-    seen = 0
-    while stack:
-        item = stack.pop()
-        kind = type(item)
-        if kind is str:
-            if could_be_path(item):
+    """Yield the strings and paths inside nested builtin containers that could name a file.
+
+    Parameters
+    ----------
+    value : object
+        Anything; keys of mappings count as well as their values.
+
+    Raises
+    ------
+    RefusedError
+        When there are more than 1,000,000 that look like paths.
+    """
+    return filter(Sieve().passes, _texts(value))
+
+
+_WITHOUT_TEXT = frozenset({int, float, bool, complex, type(None)})
+_SEQUENCES = frozenset({list, tuple, set, frozenset})
+
+
+def _texts(value: Any) -> Iterator[str]:
+    waiting: list[Iterator[Any]] = [iter((value,))]
+    seen: set[int] = set()
+    while waiting:
+        for item in waiting[-1]:
+            kind = type(item)
+            if kind is str:
                 yield item
-        elif kind is list or kind is tuple or kind is set or kind is frozenset:
-            seen += len(item)
-            if seen <= MAX_STRINGS:
-                stack.extend(item)
-        elif isinstance(item, Mapping) and kind.__module__ in ("builtins", "collections"):
-            seen += len(item)
-            if seen <= MAX_STRINGS:
-                stack.extend(item.values())
-        elif isinstance(item, PurePath):
-            yield str(item)
-        elif kind is bytes and len(item) <= MAX_BYTES_PATH and could_be_path(os.fsdecode(item)):
-            yield os.fsdecode(item)
+            elif isinstance(item, PurePath):
+                yield text_of(item)
+            elif kind is bytes and len(item) <= MAX_BYTES_PATH:
+                yield os.fsdecode(item)
+            elif (inner := _items(item)) is not None and id(item) not in seen:
+                seen.add(id(item))
+                waiting.append(inner)
+                break
+        else:
+            waiting.pop()
 
 
-def could_be_path(text: str) -> bool:
-    """Tell whether a string is worth asking the file system about."""
-    if not 0 < len(text) < MAX_PATH_LENGTH or "\n" in text or "\0" in text:
-        return False
-    return any(map(str.isalnum, text[:64]))
+def _items(value: Any) -> Iterator[Any] | None:
+    kind = type(value)
+    if kind in _SEQUENCES:
+        # Long lists of numbers are passed over at the speed of C.
+        return None if _WITHOUT_TEXT.issuperset(map(type, value)) else iter(value)
+    if isinstance(value, Mapping) and kind.__module__ in ("builtins", "collections"):
+        return chain(value, value.values())
+    return None
 
 
 identify_open_files()

@@ -17,9 +17,12 @@ from .installed import home_of, leaf
 from .introspection import attribute_of
 from .literals import text
 from .nodes import Piece
-from .resolve import code_tree
+from .resolve import closure_of, code_tree
 
 _LIKE_CODE = (ModuleType, type)
+# What numba calls a variable that holds something from outside of the function.
+_LOADS = ("load_global", "load_attr", "load_method", "load_deref", "freevar")
+_MOST_NAMES = 1000
 
 # The plain globals of each compiled function as they were when it was first seen.
 _frozen: WeakKeyDictionary[Any, dict[str, str]] = WeakKeyDictionary()
@@ -31,6 +34,7 @@ def _dispatcher(encoder: Encoder, subject: Any, out: list[Piece]) -> None:
         out.append(leaf(encoder, *home))
         return
     _check_globals(subject)
+    _check_helpers(subject)
     out.append(b"t" + text("numba"))
     encoder.encode(type(subject), out)
     with located("numba"):
@@ -57,6 +61,44 @@ def _check_globals(subject: Any) -> None:
         )
     else:
         _frozen[subject] = values
+
+
+def _check_helpers(subject: Any) -> None:
+    """Refuse what was compiled with jitted helpers that its names no longer lead to."""
+    compiled = [item for item in _compiled_with(subject) if item is not subject]
+    if not compiled:
+        return
+    present = _reachable(subject.py_func)
+    gone = [item for item in compiled if not any(item is helper for helper in present)]
+    if gone:
+        names = ", ".join(sorted({item.py_func.__name__ for item in gone}))
+        raise RefusedError(
+            f"numba compiled {subject.py_func.__name__} with another definition of {names}"
+        )
+
+
+def _compiled_with(subject: Any) -> list[Any]:
+    found: list[Any] = []
+    for overload in getattr(subject, "overloads", {}).values():
+        # What numba loads from a file of its own has no types any more.
+        types = getattr(overload.type_annotation, "typemap", None) or {}
+        found += [
+            getattr(kind, "dispatcher", None)
+            for name, kind in types.items()
+            if any(load in name for load in _LOADS)
+        ]
+    return [item for item in found if hasattr(item, "py_func")]
+
+
+def _reachable(function: Any) -> list[Any]:
+    """List what the names of a function lead to, through modules as well."""
+    names = {name for facts in code_tree(function) for name in facts.code.co_names}
+    found = [function.__globals__[name] for name in names if name in function.__globals__]
+    found += closure_of(function)
+    for item in found:
+        if isinstance(item, _LIKE_CODE) and len(found) < _MOST_NAMES:
+            found += [vars(item)[name] for name in names if name in vars(item)]
+    return found
 
 
 def _plain_globals(function: Any) -> dict[str, str]:

@@ -19,6 +19,7 @@ from seamless_dask_cache.errors import RefusedError
 from seamless_dask_cache.identity.code import Identifier
 from seamless_dask_cache.identity.describer import Describer
 from seamless_dask_cache.identity.recipe import Identity
+from seamless_dask_cache.identity.reduction import interrupts, told
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,11 @@ def identify_graph(
             refused[key] = error.refusal
         except RefusedError as error:
             refused[key] = Refusal(str(error), key)
-        except Exception as error:
+        except BaseException as error:
             # Hashing runs code of users' classes; whatever it raises, the task is only not cached.
-            refused[key] = Refusal(f"identifying it failed: {type(error).__name__}: {error}", key)
+            if interrupts(error):
+                raise
+            refused[key] = Refusal(f"identifying it failed: {told(error)}", key)
     result.inner = describer.inner
     return result
 

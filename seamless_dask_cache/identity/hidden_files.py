@@ -5,6 +5,7 @@ about a file (``os.path.exists``) raise no audit event. Their path is known all 
 a parameter, a constant, a global, or an item or attribute of one: its value stands in the identity,
 and the state of what lies there with it. A path that an expression puts together (an f-string,
 ``+``, ``os.path.join``, ``Path / name``, a call) stands nowhere, so reading it so is an effect.
+So is SQL that attaches another database to one that was opened in Python.
 
 Not told apart: a path that branches give, that a loop takes from a list made in place, that an
 attribute was set to, or that is handed on to a helper which reads it.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import dis
 import os
+import re
 from collections.abc import Callable, Iterator
 
 from .bytecode import CodeFacts
@@ -87,6 +89,10 @@ _BLIND = _table(
 _BLIND_METHODS = frozenset(
     ("exists", "is_file", "is_dir", "is_symlink", "stat", "lstat", "samefile", "load_model")
 )
+_EXECUTING = frozenset(("execute", "executemany", "executescript"))
+_ATTACH = re.compile(
+    r"(?:^|;)\s*ATTACH\b(?!\s+(?:DATABASE\s+)?['\"](?::memory:)?['\"])", re.IGNORECASE
+)
 _PATH_KEYWORDS = (
     *("path", "path_or_paths", "path_or_buf", "filepath_or_buffer", "filename", "filename_or_obj"),
     *("fname", "name", "source", "file", "paths", "where", "model_file", "database"),
@@ -142,8 +148,8 @@ def reads_blindly(names: list[str]) -> bool:
 
 
 def asks_blindly(attribute: str) -> bool:
-    """Tell whether a method of a path asks about a file without an audit event."""
-    return attribute in _BLIND_METHODS
+    """Tell whether a method asks about a file, or may open one, without an audit event."""
+    return attribute in _BLIND_METHODS or attribute in _EXECUTING
 
 
 def path_argument(call: Call) -> Argument | None:
@@ -154,7 +160,9 @@ def path_argument(call: Call) -> Argument | None:
 
 
 def made_in_place(name: str) -> str:
-    """Describe the effect of reading a path that the code puts together, and what to do."""
+    """Describe the effect of reading a path that nothing shows, and what to do."""
+    if name.removeprefix(".") in _EXECUTING:
+        return f"{name} of ATTACH, which opens another database unheard"
     return (
         f"{name} of a path that is put together in the code (pass the path itself, or a File, or"
         " name it in cached(files=...))"
@@ -191,7 +199,17 @@ class PathOrigins:
         return False
 
     def is_made_path(self, position: int) -> bool:
-        """Tell whether the expression that ends at a position certainly puts a path together."""
+        """Tell whether the object of a method is certainly a path that the code puts together.
+
+        For a method that executes SQL: whether the code has SQL that attaches a database.
+
+        Parameters
+        ----------
+        position : int
+            Where the expression ends that gives the object; the method's name follows.
+        """
+        if position >= 0 and name_of(self.facts.code, self.steps[position + 1]) in _EXECUTING:
+            return any(_ATTACH.search(text) for facts in self.around for text in facts.texts)
         return position >= 0 and self._makes(position, certain=True)
 
     def _makes(self, position: int, certain: bool) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import types
 from types import FunctionType, ModuleType
 from typing import Any, cast
 
-from .distributions import Owner, owner_of
+from .distributions import PYTHON, Owner, owner_of
 from .effects import RANDOM, effect_kind, seed_parameter
 from .encoder import Encoder
 from .literals import LITERALS, text
@@ -17,6 +18,14 @@ _MISSING = object()
 _PRIVATE = {"posix": "os", "nt": "os", "_socket": "socket", "_io": "io", "_random": "random"}
 _GENERATORS = {"random.Random", "numpy.random.mtrand.RandomState"}
 _GENERATOR_NAMES = {"Generator", "BitGenerator", "RandomState"}
+
+# Classes of the interpreter that are no attributes of the module that they name.
+_VIEWS: tuple[Any, ...] = ({}.keys(), {}.values(), {}.items())
+_ITERABLES: tuple[Any, ...] = ([], (), "", b"", set(), range(0), {}, *_VIEWS)
+_HIDDEN = {*map(type, _VIEWS), *map(type, map(iter, _ITERABLES))}
+_NAMELESS = {kind: f"builtins.{kind.__name__}" for kind in _HIDDEN} | {
+    kind: f"types.{name}" for name, kind in vars(types).items() if isinstance(kind, type)
+}
 
 
 def home_of(subject: Any) -> tuple[Owner, str] | None:
@@ -41,10 +50,15 @@ def home_of(subject: Any) -> tuple[Owner, str] | None:
         return None
     name = getattr(subject, "__qualname__", None) or getattr(subject, "__name__", None)
     if not isinstance(name, str) or not _is_found(subject, module, name):
-        return None
+        return _nameless(subject, module)
     if isinstance(subject, FunctionType) and _is_users_code(subject):
         return None  # it took over name and module by functools.wraps
     return owner, f"{module}.{name}"
+
+
+def _nameless(subject: Any, module: str) -> tuple[Owner, str] | None:
+    known = module == "builtins" and isinstance(subject, type) and subject in _NAMELESS
+    return (PYTHON, _NAMELESS[subject]) if known else None
 
 
 def _is_users_code(function: FunctionType) -> bool:

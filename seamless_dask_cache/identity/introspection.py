@@ -47,6 +47,7 @@ READERS = {
     "inspect.Signature.from_callable": "__annotations__",
     "inspect.getdoc": "__doc__",
     "pydoc.getdoc": "__doc__",
+    "builtins.type.__subclasses__": "__subclasses__",
 }
 """Functions that read such an attribute of their argument."""
 
@@ -154,6 +155,8 @@ def attribute_of(encoder: Any, subject: Any, name: str, out: list[Piece]) -> Non
         found, names = annotations_of(subject)
         encoder.mapping(found.items(), out)
         encoder.mapping(names.items(), out)
+    elif name == "__subclasses__":
+        encoder.encode(subclasses(subject), out)
     else:
         encoder.encode(getattr(subject, name, None), out)
 

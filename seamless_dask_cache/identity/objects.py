@@ -10,7 +10,7 @@ In this order:
    futures and variables of a cluster, and Dask collections are refused: what they give depends on
    more than what can be seen. A bare ``object()`` is known by its address only: refused as an
    argument, a constant where it belongs to the code.
-4. Loggers are constants: logging is no effect.
+4. Loggers are constants: logging is no effect. What an adapter adds to messages counts.
 5. Functions, classes, modules and other callables enter as code.
 6. Members of an enumeration enter as class and name.
 7. Subclasses of numpy's, pandas' and pyarrow's types enter as these do, with class and attributes;
@@ -178,8 +178,10 @@ def find_handler(kind: type) -> Handler:
 def _find_certain(kind: type, names: set[str]) -> Handler:
     from . import callables
 
-    if issubclass(kind, (logging.Logger, logging.LoggerAdapter)):
+    if issubclass(kind, logging.Logger):
         return _constant("logger")
+    if issubclass(kind, logging.LoggerAdapter):
+        return _logger_adapter
     if "random.Random" in names:
         return _random_state
     if issubclass(kind, os._Environ):
@@ -239,6 +241,15 @@ def _constant(name: str) -> Handler:
     return handler
 
 
+def _logger_adapter(encoder: Encoder, value: Any, out: list[Piece]) -> None:
+    def fill(encoder: Encoder, value: Any, inner: list[Piece]) -> None:
+        own = {name: item for name, item in vars(value).items() if name != "logger"}
+        inner.append(b"t" + text("logger"))
+        encoder.attributes(own.items(), inner)
+
+    encoder.container(value, out, fill)
+
+
 def _refusal(reason: str) -> Handler:
     def handler(encoder: Encoder, value: Any, out: list[Piece]) -> None:
         raise RefusedError(f"{reason} ({dotted(type(value))}) has no certain identity")
@@ -268,12 +279,14 @@ def _environment(encoder: Encoder, value: Any, out: list[Piece]) -> None:
 
 def _cached_function(encoder: Encoder, value: Any, out: list[Piece]) -> None:
     from .content import encode_contents
-    from .policy import call_policy
+    from .policy import EXPIRY, call_policy
 
     # Called within a task, a cached function is just the function.
     policy = call_policy(value)
     if policy is None:
         raise RefusedError(f"{dotted(type(value))} does not say how it is identified")
+    if policy.expires is not None:
+        encoder.effect(EXPIRY, repr(policy.expires))
     out.append(b"t" + text("cached"))
     encoder.items((policy.function, policy.version), out)
     if policy.files:

@@ -2,13 +2,15 @@
 
 A function that says ``frame.geo.area`` does not say where ``geo`` comes from. The classes that are
 commonly extended are looked through in each pass, and what the user put there counts wherever
-code names such an attribute. That installed code calls an attribute that was patched is not seen.
+code, a string in it or a string among the arguments of a call names such an attribute. That
+installed code calls an attribute that was patched is not seen.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from operator import is_
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -48,10 +50,40 @@ def patches(current: Any, names: frozenset[str]) -> list[tuple[str, Any]]:
     list of (str, object)
         Dotted names for people and what stands there, in a fixed order.
     """
+    found = _found(current)
+    return [pair for name in sorted(names & found.keys()) for pair in found[name]]
+
+
+def _found(current: Any) -> dict[str, list[tuple[str, Any]]]:
     found = _of_pass.get(current)
     if found is None:
         found = _of_pass[current] = _all_patches()
-    return [pair for name in sorted(names & found.keys()) for pair in found[name]]
+    return found
+
+
+def patches_named(current: Any, *texts: Iterable[str]) -> list[tuple[str, Any]]:
+    """Give the user's own attributes of installed classes that strings name.
+
+    Parameters
+    ----------
+    current : object
+        Stands for the pass.
+    *texts : iterable of str
+        Such as the arguments of ``getattr`` and ``operator.attrgetter``.
+
+    Returns
+    -------
+    list of (str, object)
+        As `patches` gives them.
+    """
+    if not _found(current):  # as in most programs
+        return []
+    return patches(current, parts_of(chain(*texts)))
+
+
+def parts_of(texts: Iterable[str]) -> frozenset[str]:
+    """Give the names that strings consist of, as ``operator.attrgetter`` takes them apart."""
+    return frozenset(part for text in texts for part in text.split("."))
 
 
 def _all_patches() -> dict[str, list[tuple[str, Any]]]:

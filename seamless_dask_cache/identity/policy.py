@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
+from types import MethodType
 from typing import Any, NamedTuple
 
 from seamless_dask_cache.errors import RefusedError
+from seamless_dask_cache.identity.effects import Effect
+
+# Of an argument of a partial call that is given later (Python 3.14).
+_PLACEHOLDER = getattr(functools, "Placeholder", object())
+EXPIRY = "expiry"
+"""Kind of what travels with effects and is none: the age after which a result counts no more."""
 
 WRITERS = {
     "dask.array.core": {"store_chunk", "load_store_chunk"},
@@ -40,6 +47,11 @@ WRITING_METHODS = {
 }
 
 
+def soonest(effects: Iterable[Effect]) -> float | None:
+    """Return the least age among what code reaches, or None where nothing of it expires."""
+    return min((float(effect.name) for effect in effects if effect.kind == EXPIRY), default=None)
+
+
 class CallPolicy(NamedTuple):
     """What ``@cached`` says of a function.
 
@@ -65,12 +77,31 @@ class CallPolicy(NamedTuple):
 
 
 def call_policy(function: Any) -> CallPolicy | None:
-    """Return the policy of a function decorated with ``@cached``, or None for any other."""
+    """Return the policy of a function decorated with ``@cached``, or None for any other.
+
+    A method or a partial call of such a function has its policy, too.
+    """
+    if type(function) is functools.partial:
+        return _partial_policy(function.func, function.args, function.keywords)
+    if type(function) is MethodType:
+        return _partial_policy(function.__func__, (function.__self__,), {})
     get_policy = getattr(type(function), "__seamless_call_policy__", None)
     if get_policy is None:
         return None
     policy: CallPolicy = get_policy(function)
     return policy
+
+
+def _partial_policy(
+    function: Any, given: tuple[Any, ...], named: dict[str, Any]
+) -> CallPolicy | None:
+    policy = call_policy(function)
+    if policy is None or any(item is _PLACEHOLDER for item in given):
+        return None
+    normalize = policy.normalize
+    return policy._replace(
+        normalize=lambda args, kwargs: normalize((*given, *args), {**named, **kwargs})
+    )
 
 
 def refuse_shuffle(function: Any) -> None:
@@ -88,9 +119,15 @@ def refuse_shuffle(function: Any) -> None:
 
 
 def sees_keyword_order(function: Any) -> bool:
-    """Tell whether a callable can see in which order its keywords were given."""
+    """Tell whether a callable can see in which order its keywords were given.
+
+    Its own parameters count, not those of a function that it wraps.
+    """
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    if code is not None:
+        return bool(code.co_flags & inspect.CO_VARKEYWORDS)
     try:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = inspect.signature(function, follow_wrapped=False).parameters.values()
     except (TypeError, ValueError):
         return True
     return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
@@ -107,7 +144,7 @@ def hands_over_seeds(name: str) -> bool:
 
 def writer_name(function: Any) -> str | None:
     """Return the qualified name of a function that is known to write, or None for any other."""
-    while isinstance(function, partial):
+    while isinstance(function, functools.partial):
         function = function.func
     method = getattr(function, "method", None) or _methodcaller_name(function)
     if method in WRITING_METHODS:

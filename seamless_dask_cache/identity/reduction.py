@@ -9,6 +9,7 @@ mention enter too; installed classes are trusted to give all that counts.
 from __future__ import annotations
 
 import copyreg
+import threading
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -100,7 +101,7 @@ def encode_path_like(encoder: Encoder, value: Any, out: list[Piece]) -> None:
     out : list
         The pieces so far.
     """
-    path = value.__fspath__()
+    path = _path_of(value)
     encode_object(encoder, value, out)
     encoder.encode(path, out)
 
@@ -170,8 +171,10 @@ def _opened(encoder: Encoder, value: Any, out: list[Piece]) -> Iterator[None]:
 def _reduce(value: Any, reducer: Any) -> Any:
     try:
         reduced = reducer(value) if reducer is not None else value.__reduce_ex__(4)
-    except Exception as error:
-        reason = f"{dotted(type(value))} can't be reduced to its parts: {error}"
+    except BaseException as error:
+        if interrupts(error):
+            raise
+        reason = f"{dotted(type(value))} can't be reduced to its parts: {told(error)}"
         raise RefusedError(reason) from error
     if isinstance(reduced, str) or (isinstance(reduced, tuple) and 2 <= len(reduced) <= 6):
         return reduced
@@ -230,6 +233,37 @@ def _are_attributes(state: tuple[Any, ...]) -> bool:
     return all(part is None or type(part) is dict for part in state)
 
 
+def _path_of(value: Any) -> Any:
+    try:
+        return value.__fspath__()
+    except BaseException as error:
+        if interrupts(error):
+            raise
+        raise RefusedError(f"{dotted(type(value))} gives no path: {told(error)}") from error
+
+
+def interrupts(error: BaseException) -> bool:
+    """Tell whether an error is a person's Ctrl-C, and nothing that code of a class has raised.
+
+    Parameters
+    ----------
+    error : BaseException
+        Being handled. Python interrupts the main thread only.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    return is_main and isinstance(error, KeyboardInterrupt)
+
+
+def told(error: BaseException) -> str:
+    """Describe an error, whose text is made by code that may fail as well."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except BaseException as other:
+        if interrupts(other):
+            raise
+        return type(error).__name__
+
+
 def _is_whole(kind: type, reducer: Any) -> bool:
     """Tell whether the reduction of a class is sure to be all that there is, or is trusted."""
     if owner_of(kind.__module__) is not None:
@@ -240,11 +274,11 @@ def _is_whole(kind: type, reducer: Any) -> bool:
 
 
 def _encode_hidden(encoder: Encoder, value: Any, reduced: Any, out: list[Piece]) -> None:
-    told = _told(reduced)
+    state = _told(reduced)
     hidden = {
         name: item
         for name, item in _attributes(value)
-        if name not in told or told[name] is not item
+        if name not in state or state[name] is not item
     }
     with located("what pickle leaves out"):
         encoder.attributes(hidden.items(), out)

@@ -68,6 +68,17 @@ def code_tree(function: FunctionType) -> list[CodeFacts]:
     return tree
 
 
+def closure_of(function: FunctionType) -> list[Any]:
+    """List what the closure of a function holds at the moment."""
+    found = []
+    for cell in function.__closure__ or ():
+        try:
+            found.append(cell.cell_contents)
+        except ValueError:
+            continue
+    return found
+
+
 class Scope:
     """The names that a function's code can see.
 

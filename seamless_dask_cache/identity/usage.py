@@ -29,6 +29,8 @@ from .effects import (
     shows_while_running,
 )
 from .encoder import Encoder, located
+from .environment_names import variable_named
+from .expressions import EVALUATORS, is_evaluation, outer_name
 from .hidden_files import (
     PathOrigins,
     asks_blindly,
@@ -47,18 +49,11 @@ from .installed import (
 from .introspection import READERS, SOURCES, attribute_of, is_method, unseen_read, value_of
 from .literals import LITERALS, text
 from .nodes import Node
-from .opcodes import (
-    ATTRIBUTE,
-    CONST,
-    CONTAINS,
-    DOUBLING,
-    FAST,
-    SETTING,
-    SUBSCRIPT,
-)
-from .patches import patches
+from .opcodes import ATTRIBUTE, DOUBLING, FAST, SETTING
+from .patches import parts_of, patches
 from .references import Argument, Call, Reference
 from .resolve import Found, NotImported, Scope, is_missing
+from .sameness import encode_sameness
 
 _WORDS = {
     "global": "global",
@@ -95,7 +90,6 @@ class References:
 
     def analyse(self) -> None:
         """Work out everything that the code refers to."""
-        self._encode_patches()
         for facts in self.tree:
             for reference in facts.references:
                 self._judge_setting(facts, reference)
@@ -103,6 +97,8 @@ class References:
                     self._judge_attribute(facts, reference, reference.attributes[-1])
                 else:
                     self._follow(facts, reference)
+        self._encode_patches()
+        encode_sameness(self.node, self.function, self.tree, self.scope)
 
     def _follow(self, facts: CodeFacts, reference: Reference) -> None:
         found = self.scope.find(reference)
@@ -119,7 +115,9 @@ class References:
             self._part(reference).append(b"t" + text("missing"))
 
     def _encode_patches(self) -> None:
-        for label, value in patches(self.encoder.registry, self.tree[0].names):
+        # Strings name attributes for getattr and the like.
+        names = self.tree[0].names | parts_of(self.node.files)
+        for label, value in patches(self.encoder.registry, names):
             with located(f"patch {label}"):
                 self.encoder.encode(value, self.node.part(f"patch {label}"))
 
@@ -198,7 +196,7 @@ class References:
             self._judge_seed(facts, names[0], call, seed)
             return
         kind = effect_kind(names, call)
-        if any(name in SOURCES for name in names):
+        if any(name in SOURCES or name in EVALUATORS for name in names):
             kind = DYNAMIC_CODE
         if kind is None and call is not None and reads_blindly(names):
             self._judge_path(facts, names[0], path_argument(call))
@@ -251,6 +249,8 @@ class References:
         effect = attribute_effect(name, call, known)
         if effect is not None and not (effect[0] == RANDOM and _is_on_self(facts, reference)):
             self._note(*effect)
+        elif is_evaluation(name, call):
+            self._judge_expression(facts, name, call)
         elif asks_blindly(name) and self._origins(facts).is_made_path(reference.position - 1):
             self._note(HIDDEN_FILE, made_in_place(f".{name}"))
         if name == "expanduser":
@@ -258,6 +258,24 @@ class References:
         unseen = unseen_read(reference.attributes) if reference.kind == "attribute" else None
         if unseen is not None and not is_method(self.function):
             self._note(DYNAMIC_CODE, f".{unseen} of something unseen")
+
+    def _judge_expression(self, facts: CodeFacts, name: str, call: Call | None) -> None:
+        given = call.argument(0, "expr") if call is not None else None
+        seen = self._value(given) if given is not None else ...
+        texts = (text for item in self.tree for text in item.texts)
+        code = facts.code
+        local = (*code.co_varnames, *code.co_cellvars, *code.co_freevars)
+        outer = outer_name(seen, (*texts, *self.node.files), local)
+        if outer is not None:
+            self._note(DYNAMIC_CODE, f".{name} of the global {outer}")
+
+    def _value(self, argument: Argument) -> Any:
+        """Give the value of an argument that no caller can change, ``...`` for others."""
+        if argument.kind == "constant":
+            return argument.value
+        if argument.kind in ("global", "free"):
+            return self.scope.constant(argument.kind, argument.value)
+        return ...
 
     def _judge_path(self, facts: CodeFacts, name: str, path: Argument | None) -> None:
         if path is not None and self._origins(facts).is_made(path):
@@ -287,11 +305,7 @@ class References:
         return defaults.get(name, ...)
 
     def _is_none(self, argument: Argument) -> bool:
-        if argument.kind == "constant":
-            return argument.value is None
-        if argument.kind in ("global", "free"):
-            return self.scope.constant(argument.kind, argument.value) is None
-        return False
+        return self._value(argument) is None
 
     def _is_parameter(self, name: str) -> bool:
         code = self.function.__code__
@@ -299,7 +313,7 @@ class References:
 
     def _environment(self, facts: CodeFacts, reference: Reference, call: Call | None) -> bool:
         """Enter the value of an environment variable that the code names by a constant."""
-        name = _constant_name(facts, reference, call)
+        name = variable_named(facts, reference, call)
         if not isinstance(name, (str, bytes)):
             return False
         self._enter_variable(os.fsdecode(name))
@@ -371,27 +385,3 @@ def _is_set(facts: CodeFacts, reference: Reference) -> bool:
         return True
     doubled = following[0].opcode in DOUBLING and len(following) == 2
     return doubled and following[1].kind == ATTRIBUTE
-
-
-def _constant_name(facts: CodeFacts, reference: Reference, call: Call | None) -> Any:
-    last = reference.attributes[-1] if reference.attributes else reference.root
-    if call is not None and last not in ("pop", "setdefault", "update", "clear", "putenv"):
-        first = call.argument(0, "key")
-        return first.value if first is not None and first.kind == "constant" else None
-    if last not in ("environ", "environb") and reference.attributes:
-        return None
-    steps, position = facts.instructions, reference.position
-    following = steps[position + 1 : position + 3]
-    if len(following) == 2 and following[0].kind == CONST and following[1].kind == SUBSCRIPT:
-        return facts.code.co_consts[following[0].argument]
-    return _tested_name(facts, reference)
-
-
-def _tested_name(facts: CodeFacts, reference: Reference) -> Any:
-    steps, position = facts.instructions, reference.position
-    if position + 1 >= len(steps) or steps[position + 1].kind != CONTAINS:
-        return None
-    before = position - len(reference.attributes) - 1
-    if before >= 0 and steps[before].kind == CONST:
-        return facts.code.co_consts[steps[before].argument]
-    return None

@@ -19,12 +19,11 @@ import zoneinfo
 from typing import Any
 
 from ..errors import RefusedError
-from .encoder import Encoder, Handler, names_a_file
+from .encoder import Encoder, Handler
 from .literals import bulk, framed, size, text
+from .naming import Sieve, text_of
 from .nodes import Piece
 from .reduction import encode_attributes
-
-_NOTED = 1000  # strings of a long list that are looked at as paths
 
 
 def _sequence(tag: bytes, bulk_tag: bytes) -> Handler:
@@ -45,7 +44,7 @@ def _sequence(tag: bytes, bulk_tag: bytes) -> Handler:
 
 
 def _note_files(encoder: Encoder, values: Any) -> None:
-    encoder.site.files.extend(value for value in values[:_NOTED] if names_a_file(value))
+    encoder.site.files.extend(filter(Sieve().passes, values))
 
 
 def _mapping(tag: bytes) -> Handler:
@@ -63,9 +62,12 @@ def _set(tag: bytes, bulk_tag: bytes) -> Handler:
     def fill(encoder: Encoder, values: Any, out: list[Piece]) -> None:
         kinds = set(map(type, values))
         if kinds == {str} or kinds == {int}:
-            packed = bulk(bulk_tag, sorted(values))
+            ordered = sorted(values)
+            packed = bulk(bulk_tag, ordered)
             if packed is not None:
                 out.append(packed)
+                if kinds == {str}:
+                    _note_files(encoder, ordered)
                 return
         encoder.members(values, tag, out)
 
@@ -120,7 +122,7 @@ def _memory_view(encoder: Encoder, value: memoryview, out: list[Piece]) -> None:
 
 def _path(encoder: Encoder, value: pathlib.PurePath, out: list[Piece]) -> None:
     out.append(b"t" + text(type(value).__name__) + text(str(value)))
-    encoder.site.files.append(str(value))
+    encoder.site.files.append(text_of(value))
 
 
 def _zone(encoder: Encoder, value: zoneinfo.ZoneInfo, out: list[Piece]) -> None:

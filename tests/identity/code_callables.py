@@ -262,6 +262,12 @@ def f(x: int): return x
         "from helpers",
         "from deep",
     ),
+    "subclasses, asked of type": edit(
+        "class B: pass\nclass A(B): n = 1\n"
+        "def f(x): return [kind.n for kind in type.__subclasses__(B)]",
+        "n = 1",
+        "n = 2",
+    ),
     "the number of a line": edit(
         "def g(): pass\ndef f(x): return g.__code__.co_firstlineno", "def g", "\n\ndef g"
     ),

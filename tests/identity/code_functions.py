@@ -186,4 +186,23 @@ NAMES: dict[str, Edit] = {
         "'a'",
         "'b'",
     ),
+    "which bare object a global is": edit(
+        "A = object()\nB = object()\nM = A\ndef f(x): return bool(M is A)", "M = A", "M = B"
+    ),
+    "which of two equal objects a global is": edit(
+        "class C: pass\nA = C()\nB = C()\nM = A\ndef f(x): return bool(M is A)",
+        "M = A",
+        "M = B",
+    ),
+    "which bare object a default is": edit(
+        "A = object()\nB = object()\ndef g(m=A): return bool(m is A)\ndef f(x): return g()",
+        "m=A",
+        "m=B",
+    ),
+    "what a logger adapter adds": edit(
+        "import logging\nlog = logging.LoggerAdapter(logging.getLogger('a'), {'k': 1})\n"
+        "def f(x): return log.extra['k']",
+        "'k': 1",
+        "'k': 2",
+    ),
 }

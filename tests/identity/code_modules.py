@@ -228,6 +228,53 @@ def f(x): return pd.DataFrame({"a": [x]}).sdc.area()
         "+ 1",
         "+ 2",
     ),
+    "an accessor named by a string": edit(
+        """
+import pandas as pd
+import operator
+import warnings
+warnings.simplefilter("ignore")
+@pd.api.extensions.register_dataframe_accessor("sdc")
+class Accessor:
+    def __init__(self, frame): self.frame = frame
+    def area(self): return len(self.frame) + 1
+def f(x): return getattr(pd.DataFrame({"a": [x]}), "sdc").area()
+""",
+        "+ 1",
+        "+ 2",
+    ),
+    "a patched method named by operator.methodcaller": edit(
+        """
+import pandas as pd
+import operator
+import warnings
+warnings.simplefilter("ignore")
+@pd.api.extensions.register_dataframe_accessor("sdc")
+class Accessor:
+    def __init__(self, frame): self.frame = frame
+    def area(self): return len(self.frame) + 1
+pd.DataFrame.sdc_area = lambda self: len(self) + 1
+def f(x): return operator.methodcaller("sdc_area")(pd.DataFrame({"a": [x]}))
+""",
+        "+ 1",
+        "+ 2",
+    ),
+    "an accessor named by a global string": edit(
+        """
+import pandas as pd
+import operator
+import warnings
+warnings.simplefilter("ignore")
+@pd.api.extensions.register_dataframe_accessor("sdc")
+class Accessor:
+    def __init__(self, frame): self.frame = frame
+    def area(self): return len(self.frame) + 1
+NAME = "sdc"
+def f(x): return getattr(pd.DataFrame({"a": [x]}), NAME).area()
+""",
+        "+ 1",
+        "+ 2",
+    ),
     "an installed single-dispatch function's registration": edit(
         """
 import pkgutil

@@ -15,6 +15,11 @@ REFUSED: dict[str, tuple[str, str]] = {
         "import numba\nN = 1\n@numba.njit\ndef f(x): return x + N\nf(1)",
         "numba compiled f before the cache saw it",
     ),
+    "a numba function compiled with another helper": (
+        "import numba\n@numba.njit\ndef g(x): return x + 1\n@numba.njit\ndef f(x): return g(x)\n"
+        "f(1)\n@numba.njit\ndef g(x): return x + 2",
+        "numba compiled f with another definition of g",
+    ),
     "a weak reference to a function": (
         "import weakref\ndef g(x): return x\nr = weakref.ref(g)\ndef f(x): return r()(x)",
         "a weak reference",
@@ -31,6 +36,25 @@ EFFECTS: dict[str, tuple[str, str]] = {
     "importlib.import_module": (
         "import importlib\ndef f(x): return importlib.import_module('math').pi",
         "importlib.import_module",
+    ),
+    "a pandas expression, a global, that names a global": (
+        "import pandas as pd\nN = 1\nE = 'a > @N'\n"
+        "def f(x): return len(pd.DataFrame({'a': [x]}).query(E))",
+        ".query of the global N",
+    ),
+    "a pandas expression put together that names a global": (
+        "import pandas as pd\nN = 1\n"
+        "def f(x):\n    c = 'a'\n    return len(pd.DataFrame({'a': [x]}).query(f'{c} > @N'))",
+        ".query of the global N",
+    ),
+    "a pandas expression, a default, that names a global": (
+        "import pandas as pd\nN = 1\n"
+        "def f(x, e='b = a + @N'): return len(pd.DataFrame({'a': [x]}).eval(e))",
+        ".eval of the global N",
+    ),
+    "pandas.eval": (
+        "import pandas as pd\nN = 1\ndef f(x): return pd.eval('N + 1')",
+        "pandas.eval",
     ),
     "an assignment to a global": (
         "N = 0\ndef f(x):\n    global N\n    N += 1\n    return N",

@@ -20,13 +20,14 @@ import code_ways
 import pytest
 from code_callables import CALLABLES, READING
 from code_classes import CLASSES
+from code_fields import FIELDS
 from code_functions import FUNCTIONS, NAMES
 from code_keeps import KEEPS
 from code_modules import MODULES
 from code_refused import EFFECTS, REFUSED
 from code_tables import write_program
 
-CHANGES = {**FUNCTIONS, **NAMES, **MODULES, **CLASSES, **CALLABLES, **READING}
+CHANGES = {**FUNCTIONS, **NAMES, **MODULES, **CLASSES, **FIELDS, **CALLABLES, **READING}
 _CASES = {**CHANGES, **KEEPS}
 _PAGE = Path(__file__).parents[2] / "docs" / "identity.md"
 _LIBRARIES = {"light": ["numpy"], "heavy": ["numba", "pandas", "pydantic", "attrs"]}
@@ -136,6 +137,7 @@ def _rows() -> dict[str, list[str]]:
         ("The names that it uses", NAMES),
         ("Modules and imports", MODULES),
         ("Classes", CLASSES),
+        ("Annotated fields", FIELDS),
         ("Callables and libraries", CALLABLES),
         ("Code that reads code", READING),
         ("What does not change it", KEEPS),

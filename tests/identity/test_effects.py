@@ -171,6 +171,16 @@ IMPURE = {
     "import zipfile\ndef f(x): return zipfile.ZipFile(x, 'w')": "write",
     "import gzip\ndef f(x): return gzip.open(x, 'wb')": "write",
     "import shelve\ndef f(x): return shelve.open(x)": "write",
+    "import h5py\ndef f(x, m): return h5py.File(x, m)": "write",
+    "import h5py\ndef f(x, m='r'): return h5py.File(x, mode=m)": "write",
+    "import h5py\nM = 'r'\ndef f(x): return h5py.File(x, M)": "write",
+    "import h5py\ndef f(x, m): return h5py.File(x, m + '+')": "write",
+    "import pyarrow\ndef f(x, m): return pyarrow.memory_map(x, m)": "write",
+    "import pandas as pd\ndef f(x, m): return pd.HDFStore(x, m)": "write",
+    "import os\ndef f(x): return os.path.expandvars(x)": "environment",
+    "from os.path import expandvars\ndef f(x): return open(expandvars(x))": "environment",
+    "import os\ndef f(x): return list(map(os.path.expandvars, x))": "environment",
+    "import ntpath\ndef f(x): return ntpath.expandvars(x)": "environment",
     "import ftplib\ndef f(x): return ftplib.FTP(x)": "network",
     "import smtplib\ndef f(x): return smtplib.SMTP(x)": "network",
     "import asyncio\ndef f(x): return asyncio.open_connection(x, 80)": "network",
@@ -232,7 +242,11 @@ PURE = [
     "def f(x):\n with T(2) as p: return list(p.map(len, x))",
     "from joblib import Parallel\ndef f(x): return Parallel(n_jobs=2, prefer='threads')(x)",
     "import h5py\ndef f(x):\n with h5py.File(x, 'r') as h: return h['a'][:]",
+    "import h5py\ndef f(x): return h5py.File(x), h5py.File(x, mode='r'), isinstance(x, h5py.File)",
     "import gzip, zipfile\ndef f(x): return gzip.open(x, 'rt'), zipfile.ZipFile(x)",
+    # In which mode Python code opens a file shows while it runs.
+    "import gzip, numpy as np\ndef f(x, m): return open(x, m), gzip.open(x, m), np.memmap(x, m, m)",
+    "import os\ndef f(): return os.path.expandvars('data/a')",
     "import numpy as np\ndef f(x): return np.load(x), np.memmap(x, mode='r')",
     "def f(df): return df.to_json(), df.to_html(), df.to_csv(None)",
     "import sqlite3\ndef f(x): return sqlite3.connect(':memory:')",
@@ -260,6 +274,13 @@ def test_an_impure_name_is_found(source):
 def test_a_pure_function_has_no_effect(source):
     """A neighbour of an impure name, or an impure name made pure by its argument, is no effect."""
     assert _kinds(source) == set()
+
+
+@pytest.mark.parametrize("text", ["$HOME/a", "${HOME}/a", "%HOME%"])
+@pytest.mark.parametrize("name", ["os.path.expandvars", "expandvars"])
+def test_a_variable_in_a_constant_text_is_an_effect(name, text):
+    source = f"import os\nfrom os.path import expandvars\ndef f(): return {name}({text!r})"
+    assert _kinds(source)
 
 
 def test_every_kind_is_tested():

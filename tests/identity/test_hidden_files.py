@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa, pyarrow.parquet as pq, pyarrow.dataset as ds, pyarrow.feather
 import h5py
+import sqlite3
 import os.path as osp
 from os.path import exists, join
 from pyarrow.csv import read_csv
@@ -77,6 +78,13 @@ HIDDEN = [
     "def f(d):\n import pyarrow.orc as o\n return o.read_table(f'{d}/a')",
     "def f(d):\n import polars\n return polars.scan_parquet(f'{d}/a')",
     "def f(d):\n import netCDF4\n return netCDF4.Dataset(f'{d}/a')",
+    "def f(d, e):\n c = sqlite3.connect(d)\n c.execute(f\"ATTACH '{e}' AS e\")",
+    "def f(d, e):\n with sqlite3.connect(d) as c:\n  c.execute('attach database ? as e', [e])",
+    "def f(d, e): sqlite3.connect(d).cursor().execute('  Attach ' + e)",
+    "def f(d):\n c = sqlite3.connect(d)\n c.executescript('pragma x;\\n attach \"b\" as b')",
+    "def f(d, e):\n c = sqlite3.connect(d)\n q = \"ATTACH '%s' AS e\" % e\n c.execute(q)",
+    "def g(c, e): c.execute(f\"ATTACH '{e}' AS e\")\ndef f(d, e): g(sqlite3.connect(d), e)",
+    "class C:\n def m(self): self.c.execute(\"ATTACH 'x' AS x\")\ndef f(): return C().m()",
 ]
 
 KNOWN = [
@@ -112,6 +120,10 @@ KNOWN = [
     "def f(d): return pd.read_sql(f'select {d}', None)",
     "def f(d): return os.path.join(d, 'a'), Path(d) / 'a'",
     "def f(d):\n h = h5py.File(d)\n return h[f'{d}/x']",
+    "def f(d): return sqlite3.connect(f'{d}/a').execute('select attach from x').fetchall()",
+    "def f(d): return sqlite3.connect(d).execute(\"ATTACH ':memory:' AS scratch\")",
+    "def f(d): return sqlite3.connect(d).execute('detach x'), 'ATTACHED'",
+    "def f(d): return len('ATTACH x'), d.exists()",
 ]
 
 
