@@ -328,6 +328,12 @@ def _class_name(system: Any) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
+def _memory_store_identity(store: Any) -> Any:
+    # Chunks are written side by side, so that the order in which they came is another each time.
+    content = store._store_dict
+    return (store.read_only, [(name, content[name]) for name in sorted(content)])
+
+
 def identify_open_files() -> None:
     """Let fsspec's file systems, and its files that are not opened yet, be identified.
 
@@ -337,6 +343,7 @@ def identify_open_files() -> None:
     """
     register_identity_by_name("fsspec.core.OpenFile", _open_file_identity)
     register_identity_by_name("fsspec.spec.AbstractFileSystem", _file_system_identity)
+    register_identity_by_name("zarr.storage._memory.MemoryStore", _memory_store_identity)
 
 
 def path_candidates(value: Any) -> Iterator[str]:

@@ -85,6 +85,8 @@ def cluster_with_workers_from(place, name):
         try:
             client.wait_for_workers(1, timeout=60)
             yield client
+            client.retire_workers(close_workers=True)
+            worker.wait(30)
         finally:
             worker.terminate()
             worker.wait(30)
