@@ -65,6 +65,7 @@ class DatabaseLink:
         self.dropped = 0
         self._client: AsyncDatabaseClient | None = None
         self._away_until = 0.0
+        self._closed = False
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._waiting: deque[dict[str, Any]] = deque()
         self._forgets: set[str] = set()
@@ -94,7 +95,7 @@ class DatabaseLink:
     @property
     def away(self) -> bool:
         """Whether the database failed so recently that it is not asked again yet."""
-        return time.monotonic() < self._away_until
+        return self._closed or time.monotonic() < self._away_until
 
     # Reading ----------------------------------------------------------------------------------
 
@@ -179,6 +180,8 @@ class DatabaseLink:
     async def _connected(self) -> AsyncDatabaseClient:
         # One connection attempt at a time: it may start a server.
         async with self._connecting:
+            if self._closed:
+                raise DatabaseUnavailableError("the link is closed")
             if self._client is None:
                 self._client = await self.connect()
             return self._client
@@ -186,7 +189,7 @@ class DatabaseLink:
     def _failed(self, error: BaseException) -> None:
         self.failures += 1
         self._descriptions.clear()
-        if self._retry_seconds == FIRST_RETRY_SECONDS:
+        if self._retry_seconds == FIRST_RETRY_SECONDS and not self._closed:
             logger.warning(
                 "The cache database does not answer (%s). Computations go on without it.",
                 str(error) or f"no answer within {self.patience:g} s",
@@ -254,6 +257,7 @@ class DatabaseLink:
         """Flush, then disconnect."""
         if not await self.flush(timeout):
             logger.warning("%d cache records could not be written", len(self._waiting))
+        self._closed = True
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)

@@ -135,3 +135,18 @@ async def test_a_database_that_is_away_explains_nothing(fault):
     assert await link.recipes("f") is None
     assert await link.notes(["x"]) == {}
     await link.close()
+
+
+async def test_a_closed_link_connects_no_more():
+    clients = []
+
+    async def connect():
+        clients.append(Client())
+        return clients[-1]
+
+    link = DatabaseLink(connect, patience=5, on_stored=lambda items: None)
+    await link.open()
+    await link.close()
+    assert await link.lookup(["x"]) == {}
+    assert await link.recipes("f") is None
+    assert len(clients) == 1
