@@ -301,7 +301,7 @@ class _Run:
             return {"effect": self.different, "remark": self.different}
         if self.seen.unstable is not None:
             return {"effect": self.seen.unstable, "remark": self.seen.unstable}
-        changed = None if self.shared is None else self.shared.changed()
+        changed = self.changed()
         if changed is not None and PROCESS_STATE not in self.cache.policy.allow_effects:
             return {"effect": f"{PROCESS_STATE}: {CHANGES} ({changed})", "lasting": True}
         seen = None if self.task.trusted else self.seen.effect(self.cache.policy.allow_effects)
@@ -317,6 +317,13 @@ class _Run:
         if not policy.worth_storing(self.seconds, nbytes, requested=self.task.requested):
             return {}
         return self.store(value)
+
+    def changed(self) -> str | None:
+        # Who vouches for a task says that nobody misses this; what was read to fill a memory is on
+        # record, and later calls with the memory filled are other code.
+        if self.shared is None or self.task.trusted:
+            return None
+        return self.shared.changed()
 
     def effect(self, value: Any) -> str | None:
         if self.task.trusted:

@@ -23,7 +23,7 @@ from seamless_dask_cache.explaining.leaves import leaves_of
 from seamless_dask_cache.explaining.sources import function_text
 from seamless_dask_cache.explaining.texts import HIDDEN, clean, hidden_text
 from seamless_dask_cache.identity.code import CodeIdentity
-from seamless_dask_cache.identity.nodes import Node, Piece, reach
+from seamless_dask_cache.identity.nodes import Node, Piece, own_content, reach
 
 MAX_PARTS = 2_000
 MAX_NOTE_BYTES = 200 * 1024
@@ -137,18 +137,7 @@ def _labelled(node: Node) -> Iterator[tuple[str, list[Piece]]]:
 
 def digest_of(pieces: list[Piece]) -> str:
     """Give a digest of a part, without the functions and classes that it refers to."""
-    return sha256(_own_content(pieces)).hexdigest()[:_DIGEST_DIGITS]
-
-
-def _own_content(pieces: list[Piece]) -> bytes:
-    return b"".join(
-        piece
-        if isinstance(piece, bytes)
-        else b"R"
-        if isinstance(piece, Node)
-        else b"D" + b"".join(_own_content(item) for item in piece.items)
-        for piece in pieces
-    )
+    return sha256(own_content(pieces)).hexdigest()[:_DIGEST_DIGITS]
 
 
 # What a part holds --------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from .encoder import Encoder, Handler, names_a_file
 from .functions import analyse_function, analyse_module
 from .installed import home_of
 from .literals import LITERALS
-from .nodes import Node, Piece, label_all, nodes_in, reach, render
+from .nodes import Node, Piece, label_all, nodes_in, own_content, reach, render
 from .objects import registered
 from .policy import EXPIRY, soonest
 from .values import HANDLERS
@@ -72,7 +72,7 @@ class CodeIdentity:
         tells what has changed.
         """
         return {
-            f"{path} -> {label}" if label else path: sha256(_own_content(pieces)).hexdigest()
+            f"{path} -> {label}" if label else path: sha256(own_content(pieces)).hexdigest()
             for path, node in reach(self._root, everything=True)
             for label, pieces in node.parts
         }
@@ -364,15 +364,3 @@ def _display_name(function: Any) -> str:
     target = getattr(function, "func", function)
     name = getattr(target, "__name__", None) or type(function).__name__
     return str(name)
-
-
-def _own_content(pieces: list[Piece]) -> bytes:
-    """Render pieces with everything below them left out."""
-    return b"".join(
-        piece
-        if isinstance(piece, bytes)
-        else b"R"
-        if isinstance(piece, Node)
-        else b"D" + b"".join(_own_content(item) for item in piece.items)
-        for piece in pieces
-    )

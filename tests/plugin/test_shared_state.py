@@ -124,6 +124,20 @@ def test_what_a_task_leaves_in_its_process_is_left_again(module, folder, cache_d
         assert sorted(fresh.SEEN) == [1, 2, 3]
 
 
+def test_the_users_word_lifts_it_and_files_are_still_checked(module, folder, cache_dir):
+    def session():
+        function = module().through_dict
+        with cluster_of(workers=1) as client, dask.annotate(cache=True):
+            cache = sdc.enable(client, cache_dir=cache_dir)
+            result = client.submit(function, folder.parts, 1).result()
+            cache.flush()
+            return result, cache.stats()["computed"]
+
+    assert [session(), session()] == [(11, 1), (11, 0)]
+    (folder / "data").write_text("200")
+    assert session() == (201, 1)
+
+
 def test_work_that_a_task_submits_counts_as_unseen(module, folder, cache_dir):
     assert in_session(cache_dir, module().nested, folder.parts)[0] == [11, 12, 13]
     (folder / "data").write_text("200")
