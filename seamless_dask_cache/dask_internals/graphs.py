@@ -1,15 +1,9 @@
-"""Everything that this project uses of Dask's and distributed's internals.
-
-A new Dask release that moves something is a change to this one file; the contract tests in
-``tests/plugin/test_dask_contract.py`` say what is relied upon. ``distributed`` is imported inside
-the functions that need it, so that hashing a graph does not.
-"""
+"""Graphs and their nodes: what is used of ``dask._task_spec``, and of how graphs travel."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from dask import _task_spec
 from dask._task_spec import (
@@ -28,9 +22,6 @@ from dask._task_spec import (
     execute_graph,
 )
 
-if TYPE_CHECKING:
-    from distributed import Scheduler, Worker
-
 __all__ = [
     "Alias",
     "DataNode",
@@ -48,7 +39,6 @@ __all__ = [
     "container_made_by",
     "convert_legacy_graph",
     "culled",
-    "current_worker",
     "execute_graph",
     "expression_of",
     "fused_graph",
@@ -56,6 +46,7 @@ __all__ = [
     "in_order",
     "materialize",
     "open_message",
+    "pack",
 ]
 
 Key: TypeAlias = Any
@@ -232,13 +223,6 @@ def pack(expression: Any) -> Any:
     return Serialized(*serialize(to_serialize(expression), on_error="raise"))
 
 
-async def run_offloaded(function: Any, *args: Any, **kwargs: Any) -> Any:
-    """Run a function in the scheduler's offload thread."""
-    from distributed.utils import offload
-
-    return await offload(function, *args, **kwargs)
-
-
 def expression_of(collections: tuple[Any, ...], *, finalize: bool) -> tuple[Any, list[Key]]:
     """Return the expression and the keys that computing or persisting `collections` would submit.
 
@@ -258,144 +242,3 @@ def expression_of(collections: tuple[Any, ...], *, finalize: bool) -> tuple[Any,
         expression = FinalizeCompute(expression)
     expression = expression.optimize()
     return expression, list(flatten(expression.__dask_keys__()))
-
-
-def current_worker() -> Worker | None:
-    """Return the Dask worker whose task runs in this thread, or None outside a task."""
-    from distributed.worker import get_worker
-
-    try:
-        return get_worker()
-    except ValueError:
-        return None
-
-
-def inside_task() -> bool:
-    """Tell whether this thread runs a task of a Dask worker."""
-    import sys
-
-    # Without distributed there is no worker, and importing it to find out would be slow.
-    return "distributed.worker" in sys.modules and current_worker() is not None
-
-
-def current_key() -> Key | None:
-    """Return the key of the task that runs in this thread, or None outside a task."""
-    from distributed.worker import thread_state
-
-    return getattr(thread_state, "key", None)
-
-
-def attach_to_current_task(name: str, facts: dict[str, Any]) -> None:
-    """Put facts into the running task's metadata, which travel with ``task-finished``."""
-    worker = current_worker()
-    if worker is None:
-        return
-    state = worker.state.tasks.get(current_key())
-    if state is not None:
-        state.metadata[name] = facts
-
-
-def take_from_task(scheduler: Scheduler, key: Key, name: str) -> dict[str, Any] | None:
-    """Take the facts that a worker attached to a finished task; they are removed there."""
-    state = scheduler.tasks.get(key)
-    if state is None or not state.metadata:
-        return None
-    facts: dict[str, Any] | None = state.metadata.pop(name, None)
-    return facts
-
-
-def ask_plugin(action: str, arguments: dict[str, Any]) -> Any:
-    """Ask the scheduler's plugin something from the thread of a running task."""
-    worker = current_worker()
-    if worker is None:
-        raise RuntimeError("only a task of a Dask worker can ask its scheduler")
-    call = worker.scheduler.seamless_dask_cache(action=action, arguments=arguments)
-    return asyncio.run_coroutine_threadsafe(call, worker.loop.asyncio_loop).result()
-
-
-def run_again() -> Any:
-    """Make the worker give the running task back to the scheduler, which starts it once more."""
-    from distributed import Reschedule
-
-    raise Reschedule()
-
-
-# Scheduler state ----------------------------------------------------------------------------------
-
-
-def hold(scheduler: Scheduler, keys: Iterable[Key], holder: str) -> bool:
-    """Keep scattered data alive under the name of a client of our own; tell if there was any.
-
-    Dask's variables and queues keep data alive in the same way. Data that a task makes needs no
-    holder: its lineage does.
-    """
-    tasks = scheduler.tasks
-    data = [key for key in keys if key in tasks and tasks[key].run_spec is None]
-    if data:
-        scheduler.client_desires_keys(keys=data, client=holder)
-    return bool(data)
-
-
-def let_go(scheduler: Scheduler, holder: str) -> None:
-    """Release everything that a holder keeps, as soon as the event loop is free.
-
-    Called from within transitions, and releasing starts others.
-    """
-    scheduler.loop.add_callback(_release, scheduler, holder)
-
-
-def _release(scheduler: Scheduler, holder: str) -> None:
-    state = scheduler.clients.get(holder)
-    if state is not None:
-        wanted = [task.key for task in state.wants_what]
-        scheduler.client_releases_keys(keys=wanted, client=holder, stimulus_id=f"{holder}-done")
-        scheduler.clients.pop(holder, None)
-
-
-def as_original(scheduler: Scheduler, key: Key, node: Any) -> bool:
-    """Make a task that is being restored compute itself when it is started again.
-
-    Its dependencies must be known to the scheduler. Tells whether that was possible.
-    """
-    task = scheduler.tasks.get(key)
-    if task is None or any(d not in scheduler.tasks for d in node.dependencies):
-        return False
-    task.run_spec = node
-    for dependency in node.dependencies:
-        task.add_dependency(scheduler.tasks[dependency])
-    return True
-
-
-def is_started(scheduler: Scheduler, key: Key) -> bool:
-    """Tell whether a key is being processed."""
-    task = scheduler.tasks.get(key)
-    return task is not None and task.state == "processing"
-
-
-async def add_worker_plugin(scheduler: Scheduler, plugin: Any, name: str) -> None:
-    """Install a plugin on all present and future workers."""
-    from distributed.protocol.pickle import dumps
-
-    scheduler.worker_plugins.pop(name, None)
-    await scheduler.register_worker_plugin(None, dumps(plugin), name=name, idempotent=False)
-
-
-async def remove_worker_plugin(scheduler: Scheduler, name: str) -> None:
-    """Remove a plugin from all workers, where it is there."""
-    if name in scheduler.worker_plugins:
-        await scheduler.unregister_worker_plugin(None, name)
-
-
-async def ask_holder(scheduler: Scheduler, operation: str, key: Key, timeout: float) -> Any:
-    """Ask a worker that holds scattered data something about it; None when it does not answer."""
-    holder = next(iter(scheduler.tasks[key].who_has)).address
-    try:
-        return await asyncio.wait_for(getattr(scheduler.rpc(holder), operation)(key=key), timeout)
-    except (OSError, asyncio.TimeoutError, ValueError, TypeError):
-        return None
-
-
-def is_scattered(scheduler: Scheduler, key: Key) -> bool:
-    """Tell whether a key is data that no task makes, and a worker holds."""
-    task = scheduler.tasks.get(key)
-    return task is not None and task.run_spec is None and bool(task.who_has)

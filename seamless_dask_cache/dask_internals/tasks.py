@@ -1,0 +1,62 @@
+"""What a running task can ask of its worker."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from seamless_dask_cache.dask_internals.graphs import Key
+
+if TYPE_CHECKING:
+    from distributed import Worker
+
+
+def current_worker() -> Worker | None:
+    """Return the Dask worker whose task runs in this thread, or None outside a task."""
+    from distributed.worker import get_worker
+
+    try:
+        return get_worker()
+    except ValueError:
+        return None
+
+
+def inside_task() -> bool:
+    """Tell whether this thread runs a task of a Dask worker."""
+    import sys
+
+    # Without distributed there is no worker, and importing it to find out would be slow.
+    return "distributed.worker" in sys.modules and current_worker() is not None
+
+
+def current_key() -> Key | None:
+    """Return the key of the task that runs in this thread, or None outside a task."""
+    from distributed.worker import thread_state
+
+    return getattr(thread_state, "key", None)
+
+
+def attach_to_current_task(name: str, facts: dict[str, Any]) -> None:
+    """Put facts into the running task's metadata, which travel with ``task-finished``."""
+    worker = current_worker()
+    if worker is None:
+        return
+    state = worker.state.tasks.get(current_key())
+    if state is not None:
+        state.metadata[name] = facts
+
+
+def ask_plugin(action: str, arguments: dict[str, Any]) -> Any:
+    """Ask the scheduler's plugin something from the thread of a running task."""
+    worker = current_worker()
+    if worker is None:
+        raise RuntimeError("only a task of a Dask worker can ask its scheduler")
+    call = worker.scheduler.seamless_dask_cache(action=action, arguments=arguments)
+    return asyncio.run_coroutine_threadsafe(call, worker.loop.asyncio_loop).result()
+
+
+def run_again() -> Any:
+    """Make the worker give the running task back to the scheduler, which starts it once more."""
+    from distributed import Reschedule
+
+    raise Reschedule()
