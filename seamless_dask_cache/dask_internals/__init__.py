@@ -1,8 +1,8 @@
 """Everything that this project uses of Dask's and distributed's internals.
 
 A new Dask release that moves something is a change to this one package; the contract tests in
-``tests/plugin/test_dask_contract.py`` say what is relied upon. ``distributed`` is imported inside
-the functions that need it, so that hashing a graph does not.
+``tests/contract`` say what is relied upon, and `support` looks at the most of it at run time.
+``distributed`` is imported inside the functions that need it, so that hashing a graph does not.
 """
 
 from seamless_dask_cache.dask_internals.graphs import (
@@ -50,6 +50,7 @@ from seamless_dask_cache.dask_internals.tasks import (
     current_worker,
     inside_task,
     run_again,
+    thread_runs_task,
 )
 
 __all__ = [
@@ -93,4 +94,5 @@ __all__ = [
     "run_again",
     "run_offloaded",
     "take_from_task",
+    "thread_runs_task",
 ]

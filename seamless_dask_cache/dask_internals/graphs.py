@@ -57,6 +57,11 @@ PREPARED_FAMILY = "seamless-dask-cache-prepared"
 # Without it, what Dask makes of containers would only be described in more words.
 _IDENTITY_CAST = getattr(_task_spec, "_identity_cast", None)
 
+try:
+    from dask.delayed import _apply2 as _CALL_WITH_KEYWORDS
+except ImportError:  # newer releases give a task its keywords
+    _CALL_WITH_KEYWORDS = None
+
 
 class FusedGraph(NamedTuple):
     """The inner graph of a fused task.
@@ -159,10 +164,35 @@ def materialize(expression: Any, keys: set[Key]) -> tuple[Graph, dict[str, dict[
     from dask._expr import LLGExpr
 
     graph = convert_legacy_graph(expression.__dask_graph__())
+    if _CALL_WITH_KEYWORDS is not None:
+        graph = {key: _called_directly(node) for key, node in graph.items()}
     annotations = {name: dict(by_key) for name, by_key in expression.__dask_annotations__().items()}
     if isinstance(expression, LLGExpr):
         graph = culled(graph, keys)
     return graph, annotations
+
+
+def _called_directly(node: Any) -> Any:
+    """Return the call that a delayed call with keywords is, however this release writes it down."""
+    if type(node) is not Task or node.func is not _CALL_WITH_KEYWORDS:
+        return node
+    function, *args = node.args
+    kwargs = _keywords(node.kwargs.get("dask_kwargs"))
+    if kwargs is None or not callable(function) or isinstance(function, (GraphNode, TaskRef)):
+        return node
+    return Task(node.key, function, *args, _data_producer=node.data_producer, **kwargs)
+
+
+def _keywords(given: Any) -> dict[str, Any] | None:
+    """Return keywords that are a dict, or a task that makes one; None for anything else."""
+    found: Any = given
+    if type(given) is Task and given.func is dict and len(given.args) == 1 and not given.kwargs:
+        # A pair is a list of two, and a node only where a task is in it.
+        pairs = [getattr(pair, "args", pair) for pair in getattr(given.args[0], "args", ())]
+        found = dict(pairs) if all(len(pair) == 2 for pair in pairs) else None
+    if type(found) is not dict:
+        return None
+    return found if all(type(k) is str and k != "_data_producer" for k in found) else None
 
 
 def culled(graph: Graph, keys: Iterable[Key]) -> Graph:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any
 
 from seamless_dask_cache.dask_internals.graphs import Key
@@ -23,10 +24,17 @@ def current_worker() -> Worker | None:
 
 def inside_task() -> bool:
     """Tell whether this thread runs a task of a Dask worker."""
-    import sys
-
     # Without distributed there is no worker, and importing it to find out would be slow.
     return "distributed.worker" in sys.modules and current_worker() is not None
+
+
+def thread_runs_task() -> bool:
+    """Tell whether this very thread runs a task of a Dask worker.
+
+    Unlike the worker, which threads that a task hands work to may know as well.
+    """
+    module = sys.modules.get("distributed.worker")
+    return getattr(getattr(module, "thread_state", None), "key", None) is not None
 
 
 def current_key() -> Key | None:

@@ -11,7 +11,16 @@ logging, reading source lines for a warning or a traceback, temporary files that
 end, byte-code caches. Not seen: files that compiled code opens by itself.
 """
 
-from .hook import watch
+from .hook import apart, watch
 from .seen import MISSING, Observation, current, state_now, unchanged, uncovered
 
-__all__ = ["MISSING", "Observation", "current", "state_now", "unchanged", "uncovered", "watch"]
+__all__ = [
+    "MISSING",
+    "Observation",
+    "apart",
+    "current",
+    "state_now",
+    "unchanged",
+    "uncovered",
+    "watch",
+]

@@ -1,9 +1,9 @@
 """The audit hook: which events are heard, and which observation an event belongs to.
 
 An audit hook can't be removed; without an observation under way it returns at once. It belongs to
-the process, so it asks which observation the thread of an event belongs to: its own; that of the
-thread that started it; or, when that one has ended (a pool that outlives its first user), every
-observation under way.
+the process, so it asks which observation the thread of an event belongs to: its own; none, when the
+thread runs a task of Dask without one; that of the thread that started it; or, when that one has
+ended (a pool that outlives its first user), every observation under way.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
+from seamless_dask_cache.dask_internals import thread_runs_task
 from seamless_dask_cache.errors import RefusedError
 
 from .events import HANDLERS
 from .seen import Observation, of_thread, under_way
+
+T = TypeVar("T")
 
 _ORIGIN = "_seamless_dask_cache_origin"
 _LOOP_OF_FSSPEC = "fsspecIO"
@@ -28,7 +31,9 @@ _KNOWN = (
     "MainThread",
     "IO loop",
     "Profile",
-    "Dask-",
+    "Dask-Callback",
+    "Dask-Identify",
+    "Dask-Offload",
     "TCP-Executor",
     "sdc-database",
     "Nanny",
@@ -51,10 +56,27 @@ def watch() -> None:
             _installed.append(True)
 
 
-def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    # Called for every event of the process, such as each id() that copy.deepcopy asks for.
-    if event in _HEARD:
-        _hear(event, arguments)
+def apart(function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function that works for the cache itself: what it does belongs to no computation.
+
+    Parameters
+    ----------
+    function : callable
+        Such as one that looks at files in a thread that nobody knows.
+    *arguments
+        For the function.
+
+    Returns
+    -------
+    object
+        What the function returns.
+    """
+    before = getattr(of_thread, "busy", False)
+    of_thread.busy = True
+    try:
+        return function(*arguments)
+    finally:
+        of_thread.busy = before
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
@@ -106,6 +128,9 @@ def _observations() -> list[Observation]:
     seen = getattr(of_thread, "seen", None)
     if seen is not None:
         return [seen]
+    if thread_runs_task():
+        # A task that is not observed, or what the cache does for one before and after.
+        return []
     thread = _thread()
     if not hasattr(thread, _ORIGIN) and str(getattr(thread, "name", "")).startswith(_KNOWN):
         return []
@@ -169,7 +194,9 @@ def _watch_file_systems() -> None:
 
 
 def _use(system: Any) -> None:
-    for seen in _observations() if under_way else ():
+    if not under_way or getattr(of_thread, "busy", False):
+        return
+    for seen in _observations():
         try:
             protocol = system.protocol
             names = (protocol,) if isinstance(protocol, str) else tuple(map(str, protocol))
@@ -188,3 +215,15 @@ _HANDLERS: dict[str, Callable[..., None]] = {
     },
 }
 _HEARD = frozenset(_HANDLERS)
+
+
+def _hook(
+    event: str,
+    arguments: tuple[Any, ...],
+    heard: frozenset[str] = _HEARD,
+    hear: Callable[[str, tuple[Any, ...]], None] = _hear,
+) -> None:
+    # Called for every event of the process, such as each id() that copy.deepcopy asks for. At its
+    # very end too, when the globals of this module are gone.
+    if event in heard:
+        hear(event, arguments)

@@ -21,7 +21,14 @@ import numpy as np
 import pytest
 
 from seamless_dask_cache.identity.files import ContentPath
-from seamless_dask_cache.observation import Observation, state_now, unchanged, uncovered, watch
+from seamless_dask_cache.observation import (
+    Observation,
+    apart,
+    state_now,
+    unchanged,
+    uncovered,
+    watch,
+)
 from seamless_dask_cache.observation.events import _is_temporary
 
 watch()
@@ -361,6 +368,67 @@ def test_dasks_and_pythons_own_threads_are_nobodys_work(tmp_path):
     seen = observed(lambda: (begin.set(), done.wait(10)))
     thread.join()
     assert (seen.effects, seen.unstable) == ([], None)
+
+
+def beside(work, name=None):
+    """Observe a computation that waits while `work` is done in a thread that nobody started."""
+    begin, done = threading.Event(), threading.Event()
+
+    def other():
+        begin.wait(10)
+        work()
+        done.set()
+
+    thread = threading.Thread(target=other, name=name)
+    thread.start()
+    seen = observed(lambda: (begin.set(), done.wait(10)))
+    thread.join()
+    return seen
+
+
+@pytest.mark.parametrize("name", ["0-Dask-Default-Threads-1-1", "Dask-Default-Threads-1-1"])
+def test_a_pool_of_dask_counts_for_the_tasks_that_it_runs(name, tmp_path):
+    """What a task does that is not observed is its own, whatever the release calls its thread."""
+    from distributed.utils import set_thread_state
+
+    def write():
+        (tmp_path / "x").write_text("1")
+
+    def write_in_task():
+        with set_thread_state(key="x"):
+            write()
+
+    assert beside(write, name).unstable is not None
+    seen = beside(write_in_task, name)
+    assert (seen.effects, seen.unstable) == ([], None)
+
+
+def test_work_of_the_cache_itself_belongs_to_no_computation(tmp_path):
+    """Neither to those under way in other threads nor to the one in this thread."""
+    import fsspec
+
+    def work():
+        (tmp_path / "x").write_text("1")
+        fsspec.filesystem("memory")
+        return 3
+
+    seen = beside(lambda: apart(work))
+    assert (seen.effects, seen.reads, seen.remote, seen.unstable) == ([], {}, set(), None)
+    seen = observed(lambda: apart(lambda: apart(work) and work()))
+    assert (seen.effects, seen.reads, seen.remote, seen.unstable) == ([], {}, set(), None)
+    assert observed(lambda: (apart(work), work())).effects
+
+
+def test_the_hook_is_silent_when_the_interpreter_ends():
+    """It hears events after the globals of its module are gone."""
+    code = (
+        "import sys, seamless_dask_cache.observation as o\n"
+        "o.watch()\n"
+        "vars(o.hook).update(dict.fromkeys(n for n in vars(o.hook) if n.startswith('_')))\n"
+        "sys.audit('os.listdir', 'x')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 class Strict(threading.Thread):
