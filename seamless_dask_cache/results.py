@@ -32,6 +32,7 @@ from seamless_dask_cache.errors import CellTypeError
 
 if TYPE_CHECKING:
     from seamless_dask_cache.checksum import BytesLike
+    from seamless_dask_cache.storage import BufferStore
 
 __all__ = ["PLAIN_ITEMS", "ResultBuffer", "ResultFormat", "dump_result", "load_result"]
 
@@ -77,6 +78,23 @@ class ResultBuffer:
             for frame in self.frames:
                 digest.update(frame)
             self._checksum = digest.hexdigest()
+        return self._checksum
+
+    def store_in(self, store: BufferStore) -> str:
+        """Store the buffer; return its checksum.
+
+        A checksum that is not known yet is computed while the buffer is written: a large result is
+        read once instead of twice.
+
+        Raises
+        ------
+        StoreError
+            When the buffer can't be written.
+        """
+        if self._checksum is None:
+            self._checksum = store.add(self.frames)
+        else:
+            store.put(self._checksum, self.frames)
         return self._checksum
 
     def tobytes(self) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
@@ -69,6 +68,26 @@ class BufferStore(ABC):
             left in the store then.
         """
 
+    def add(self, frames: Frames) -> str:
+        """Store a buffer whose checksum is not known yet; return the checksum (hex).
+
+        Stores that can, read the content once: they write while they compute the checksum.
+
+        Parameters
+        ----------
+        frames : bytes-like or iterable of bytes-like
+            As for `put`.
+
+        Raises
+        ------
+        StoreError
+            When the content can't be written. Nothing of it is left in the store then.
+        """
+        views = as_frames(frames)
+        key = Checksum.of_frames(views).hex()
+        self.put(key, views)
+        return key
+
     @abstractmethod
     def has(self, checksum: Key) -> bool:
         """Tell whether a buffer is here, without reading it."""
@@ -102,15 +121,15 @@ def as_frames(frames: Frames) -> list[memoryview]:
     return [memoryview(part).cast("B") for part in parts]
 
 
-def verified(content: BytesLike, key: str, where: str) -> None:
-    """Compare content with the checksum that names it.
+def refuse_corrupt(digest: str, key: str, nbytes: int, where: str) -> None:
+    """Refuse to serve content under the name of another.
 
     Raises
     ------
     CorruptBufferError
     """
-    if hashlib.sha256(content).hexdigest() != key:
-        raise CorruptBufferError(f"{where} holds {len(content)} bytes that are not buffer {key}")
+    if digest != key:
+        raise CorruptBufferError(f"{where} holds {nbytes} bytes that are not buffer {key}")
 
 
 def refuse_mismatch(digest: str, key: str, where: str) -> None:

@@ -1,26 +1,27 @@
 """A buffer store in a directory, shared by any number of processes.
 
 Layout: ``hh/<hex>``, where ``hh`` are the first two of the 64 hex digits of the checksum; this is
-what seamless-remote reads as a buffer folder. Files under construction are in ``.tmp``.
+what seamless-remote reads as a buffer folder. Files under construction are in ``.tmp``. The seals
+of large buffers are in ``.seals``, as ``hh/<hex>``; see `seamless_dask_cache.storage.seals`.
 
 Writing: a temporary file in the same filesystem, hashed while it is written, flushed to the disk,
 renamed. A file under its final name is therefore whole, whoever is killed at whatever moment;
 what a killed writer leaves behind in ``.tmp`` is removed once it is an hour old.
+
+Reading: a large buffer is compared with its seal. Where there is no seal, or the buffer does not
+look like it, the checksum decides, and a seal is made of what it approves. So a seal may be lost or
+damaged at any time; it can only cost time.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import logging
-import mmap
 import os
-import sys
 import threading
 import time
 import uuid
-import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,25 +33,21 @@ from seamless_dask_cache.storage.base import (
     Frames,
     Key,
     as_frames,
+    refuse_corrupt,
     refuse_mismatch,
-    verified,
 )
+from seamless_dask_cache.storage.private_memory import load
+from seamless_dask_cache.storage.seals import Seal, Sealing, pieces, seal_of, unpack
 
 _log = logging.getLogger(__name__)
 
 _TEMPORARY = ".tmp"
+_SEALS = ".seals"
 _STALE_SECONDS = 3600.0
 _HEX_DIGITS = frozenset("0123456789abcdef")
 
-# Below this size, setting up a map costs more than it saves.
-_MAP_FROM = 1 << 20
-# Hashing and writing in turns of this size finds the bytes in the processor's cache.
-_WRITE_CHUNK = 1 << 20
-
-# Before Python 3.13 each map holds a file descriptor for as long as an array lives in it, and a
-# process has few of those (often 1024): beyond this many maps, files are read instead.
-_MAX_MAPS = 256
-_live_maps: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
+# Below this size, the checksum takes less time than opening one more file on a network file system.
+_SEAL_FROM = 1 << 20
 
 
 class DirectoryStore(BufferStore):
@@ -69,8 +66,9 @@ class DirectoryStore(BufferStore):
     Notes
     -----
     Safe for any number of threads and processes, which may put, get and delete the same buffer at
-    the same time. `get` maps files of 1 MiB and more into private memory (copy on write): they are
-    loaded by the first look at them, which is the verification if there is one.
+    the same time. `get` maps files of 1 MiB and more into private memory (copy on write) where the
+    disk is local: they are loaded by the first look at them, which is the verification if there is
+    one. Elsewhere it reads them into such memory.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, verify: bool = True, durable: bool = True):
@@ -83,7 +81,7 @@ class DirectoryStore(BufferStore):
         key = checksum_hex(checksum)
         path = self._file(key)
         try:
-            content = _read(path)
+            content = load(path, self.path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as exc:
@@ -95,17 +93,14 @@ class DirectoryStore(BufferStore):
     def put(self, checksum: Key, frames: Frames) -> bool:  # noqa: D102
         key = checksum_hex(checksum)
         views = as_frames(frames)
-        path = self._file(key)
         # A file of another size is the remains of an accident: replace it.
-        if _size(path) == sum(map(len, views)):
+        if _size(self._file(key)) == sum(map(len, views)):
             return False
-        try:
-            self._write(path, key, views)
-        except StoreError:
-            raise
-        except OSError as exc:
-            raise _store_error(exc, path) from exc
+        self._write(views, key)
         return True
+
+    def add(self, frames: Frames) -> str:  # noqa: D102
+        return self._write(as_frames(frames)).key
 
     def has(self, checksum: Key) -> bool:  # noqa: D102
         return _size(self._file(checksum_hex(checksum))) is not None
@@ -118,31 +113,30 @@ class DirectoryStore(BufferStore):
             return False
         except OSError as exc:
             raise _store_error(exc, path) from exc
+        self._drop_seal(path.name)
         return True
 
     def __iter__(self) -> Iterator[str]:
-        return (path.name for path in self._files())
+        return (path.name for path in _buffers(self.path))
 
     def nbytes(self) -> int:  # noqa: D102
-        return sum(_size(path) or 0 for path in self._files())
+        return sum(_size(path) or 0 for path in _buffers(self.path))
 
     def sweep(self, older_than: float = _STALE_SECONDS) -> int:
-        """Remove what killed writers left behind; return how many files.
+        """Remove what killed writers left behind, and seals without a buffer.
 
         Parameters
         ----------
         older_than : float
             Age in seconds, counted from the last write: a writer that is alive is not disturbed.
+
+        Returns
+        -------
+        int
+            How many files were removed.
         """
-        limit = time.time() - older_than
-        removed = 0
-        for path in _listed(self.path / _TEMPORARY):
-            # Another process may sweep at the same time.
-            with contextlib.suppress(OSError):
-                if path.stat().st_mtime < limit:
-                    path.unlink()
-                    removed += 1
-        return removed
+        seals = (path for path in _buffers(self.path / _SEALS) if not self.has(path.name))
+        return self._sweep_temporary(older_than) + sum(map(_removed, seals))
 
     def __repr__(self) -> str:
         return f"<DirectoryStore {str(self.path)!r}>"
@@ -150,79 +144,99 @@ class DirectoryStore(BufferStore):
     def _file(self, key: str) -> Path:
         return self.path / key[:2] / key
 
-    def _files(self) -> Iterator[Path]:
-        for folder in _listed(self.path):
-            if len(folder.name) == 2 and _HEX_DIGITS.issuperset(folder.name):
-                yield from filter(_is_buffer, _listed(folder))
+    def _seal_file(self, key: str) -> Path:
+        return self.path / _SEALS / key[:2] / key
 
-    def _write(self, path: Path, key: str, views: Sequence[memoryview]) -> None:
-        temporary = self._temporary(key)
+    def _write(self, views: Sequence[memoryview], expected: str | None = None) -> Seal:
+        """Write a buffer that may be known by its checksum already."""
         try:
-            self._write_temporary(temporary, key, views)
+            seal = self._write_file(views, expected)
+        except StoreError:
+            raise
+        except OSError as exc:
+            raise _store_error(exc, self._file(expected) if expected else self.path) from exc
+        self._keep_seal(seal)
+        return seal
+
+    def _write_file(self, views: Sequence[memoryview], expected: str | None) -> Seal:
+        with self._temporary() as temporary:
+            with temporary.open("xb", buffering=0) as file:
+                seal = _write_sealed(file, views)
+                path = self._file(seal.key)
+                if expected is not None:
+                    refuse_mismatch(seal.key, expected, str(self.path))
+                elif _size(path) == seal.nbytes:
+                    return seal  # nobody could know before it was hashed
+                if self.durable:
+                    os.fsync(file.fileno())
             path.parent.mkdir(exist_ok=True)
             temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
+        return seal
 
-    def _write_temporary(self, path: Path, key: str, views: Sequence[memoryview]) -> None:
-        digest = hashlib.sha256()
-        with path.open("xb", buffering=0) as file:
-            for view in views:
-                _write_hashed(file, view, digest)
-            refuse_mismatch(digest.hexdigest(), key, str(self.path))
-            if self.durable:
-                os.fsync(file.fileno())
-
-    def _temporary(self, key: str) -> Path:
+    @contextlib.contextmanager
+    def _temporary(self) -> Iterator[Path]:
+        """Name a file that does not exist, and remove it if it does afterwards."""
         folder = self.path / _TEMPORARY
         folder.mkdir(parents=True, exist_ok=True)
         if not self._swept:
             self._swept = True
-            self.sweep()
-        return folder / f"{key}.{os.getpid()}.{threading.get_ident()}.{uuid.uuid4().hex}"
-
-    def _verify(self, content: bytes | memoryview, key: str) -> None:
-        path = self._file(key)
+            self._sweep_temporary(_STALE_SECONDS)
+        path = folder / f"{os.getpid()}.{threading.get_ident()}.{uuid.uuid4().hex}"
         try:
-            verified(content, key, str(path))
-        except CorruptBufferError:
-            _log.warning("dropping a corrupt buffer: %s", path)
+            yield path
+        finally:
             with contextlib.suppress(OSError):
                 path.unlink()
+
+    def _sweep_temporary(self, older_than: float) -> int:
+        limit = time.time() - older_than
+        return sum(
+            _removed(path) for path in _listed(self.path / _TEMPORARY) if _is_older(path, limit)
+        )
+
+    def _verify(self, content: bytes | memoryview, key: str) -> None:
+        if len(content) >= _SEAL_FROM and self._looks_right(content, key):
+            return
+        seal = seal_of(content)
+        try:
+            refuse_corrupt(seal.key, key, len(content), str(self._file(key)))
+        except CorruptBufferError:
+            _log.warning("dropping a corrupt buffer: %s", self._file(key))
+            _removed(self._file(key))
+            self._drop_seal(key)
             raise
+        self._keep_seal(seal)
+
+    def _looks_right(self, content: bytes | memoryview, key: str) -> bool:
+        try:
+            seal = unpack(self._seal_file(key).read_bytes())
+        except OSError:
+            return False
+        return seal is not None and seal.key == key and seal.fits(content)
+
+    def _keep_seal(self, seal: Seal) -> None:
+        # Whoever may only read, or finds the disk full, does without.
+        if seal.nbytes < _SEAL_FROM:
+            return
+        path = self._seal_file(seal.key)
+        with contextlib.suppress(OSError), self._temporary() as temporary:
+            temporary.write_bytes(seal.pack())
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.replace(path)
+
+    def _drop_seal(self, key: str) -> None:
+        # One that stays does no harm: what it says of the buffer of that name stays true.
+        _removed(self._seal_file(key))
 
 
-def _read(path: Path) -> bytes | memoryview:
-    with path.open("rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size < _MAP_FROM:
-            return file.readall()
-        mapped = _map(file.fileno())
-        return file.readall() if mapped is None else memoryview(mapped)
-
-
-def _map(descriptor: int) -> mmap.mmap | None:
-    """Map a file into private memory, or return None where that does not work."""
-    options: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
-    if not options and len(_live_maps) >= _MAX_MAPS:
-        return None
-    try:
-        mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY, **options)
-    except (OSError, ValueError):
-        return None
-    _live_maps.add(mapped)
-    return mapped
-
-
-def _write_hashed(file: Any, view: memoryview, digest: Any) -> None:
-    for start in range(0, len(view), _WRITE_CHUNK):
-        chunk = view[start : start + _WRITE_CHUNK]
-        digest.update(chunk)
-        while chunk:
+def _write_sealed(file: Any, views: Sequence[memoryview]) -> Seal:
+    sealing = Sealing()
+    for piece in pieces(views):
+        sealing.add(piece)
+        while piece:
             # A raw file may write less than it was given.
-            chunk = chunk[file.write(chunk) :]
+            piece = piece[file.write(piece) :]
+    return sealing.seal()
 
 
 def _size(path: Path) -> int | None:
@@ -239,9 +253,30 @@ def _listed(folder: Path) -> list[Path]:
         return []
 
 
+def _buffers(folder: Path) -> Iterator[Path]:
+    for part in _listed(folder):
+        if len(part.name) == 2 and _HEX_DIGITS.issuperset(part.name):
+            yield from filter(_is_buffer, _listed(part))
+
+
 def _is_buffer(path: Path) -> bool:
     name = path.name
     return len(name) == 64 and name[:2] == path.parent.name and _HEX_DIGITS.issuperset(name)
+
+
+def _is_older(path: Path, limit: float) -> bool:
+    try:
+        return path.stat().st_mtime < limit
+    except OSError:  # another process sweeps at the same time
+        return False
+
+
+def _removed(path: Path) -> bool:
+    try:
+        path.unlink()
+    except OSError:
+        return False
+    return True
 
 
 def _store_error(exc: OSError, path: Path) -> StoreError:

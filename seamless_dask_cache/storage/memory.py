@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
-from seamless_dask_cache.checksum import checksum_hex
+from seamless_dask_cache.checksum import Checksum, checksum_hex
 from seamless_dask_cache.errors import CorruptBufferError
 from seamless_dask_cache.storage.base import (
     BufferStore,
     Frames,
     Key,
     as_frames,
+    refuse_corrupt,
     refuse_mismatch,
-    verified,
 )
 
 
@@ -49,11 +48,14 @@ class MemoryStore(BufferStore):
         if found is not None and len(found) == sum(map(len, views)):
             return False
         content = b"".join(views)
-        refuse_mismatch(hashlib.sha256(content).hexdigest(), key, "MemoryStore")
-        if found is not None:
-            self._buffers.pop(key, None)  # of another size: an accident
-        # setdefault is atomic: of two threads that got here together, one has written.
-        return self._buffers.setdefault(key, content) is content
+        refuse_mismatch(Checksum.of(content).hex(), key, "MemoryStore")
+        return self._keep(key, content)
+
+    def add(self, frames: Frames) -> str:  # noqa: D102
+        content = b"".join(as_frames(frames))
+        key = Checksum.of(content).hex()
+        self._keep(key, content)
+        return key
 
     def has(self, checksum: Key) -> bool:  # noqa: D102
         return checksum_hex(checksum) in self._buffers
@@ -70,9 +72,16 @@ class MemoryStore(BufferStore):
     def __repr__(self) -> str:
         return f"<MemoryStore: {len(self._buffers)} buffers>"
 
+    def _keep(self, key: str, content: bytes) -> bool:
+        found = self._buffers.get(key)
+        if found is not None and len(found) != len(content):
+            self._buffers.pop(key, None)  # an accident
+        # setdefault is atomic: of two threads that got here together, one has written.
+        return self._buffers.setdefault(key, content) is content
+
     def _verify(self, content: bytes, key: str) -> None:
         try:
-            verified(content, key, "MemoryStore")
+            refuse_corrupt(Checksum.of(content).hex(), key, len(content), "MemoryStore")
         except CorruptBufferError:
             self._buffers.pop(key, None)
             raise

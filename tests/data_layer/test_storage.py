@@ -63,6 +63,34 @@ class StoreContract:
         assert store.put(key_of(SMALL), [SMALL]) is False
         assert list(store) == [key_of(SMALL)]
 
+    @pytest.mark.parametrize("content", [b"", SMALL, LARGE], ids=len)
+    def test_a_buffer_can_be_added_before_its_checksum_is_known(self, store, content):
+        half = len(content) // 2
+        for _ in range(2):
+            assert store.add([content[:half], b"", content[half:]]) == key_of(content)
+            assert list(store) == [key_of(content)]
+            assert bytes(store.get(key_of(content))) == content
+
+    def test_adding_replaces_the_remains_of_an_accident(self, store):
+        store.put(key_of(SMALL), SMALL)
+        self.damage(store, key_of(SMALL), SMALL[:-1])
+        assert store.add(SMALL) == key_of(SMALL)
+        assert store.get(key_of(SMALL)) == SMALL
+
+    @pytest.mark.parametrize("value", [1, np.arange(500_000.0), [np.arange(500_000.0)]])
+    def test_a_result_is_read_once_to_be_stored(self, store, value, monkeypatch):
+        computed, sha256 = [], hashlib.sha256
+        monkeypatch.setattr(hashlib, "sha256", lambda *args: computed.append(1) or sha256(*args))
+        result = dump_result(value)
+        checksum = result.store_in(store)
+        assert len(computed) == 1 and result.checksum == checksum
+        assert bytes(store.get(checksum)) == result.tobytes()
+
+    def test_a_result_of_known_checksum_is_stored_under_it(self, store):
+        result = dump_result(SMALL)
+        assert result.store_in(store) == result.checksum == result.store_in(store)
+        assert list(store) == [result.checksum]
+
     @pytest.mark.parametrize(
         "frames",
         [
@@ -234,6 +262,14 @@ class TestDirectoryStore(StoreContract):
             path.write_bytes(b"x")
         assert list(store) == [key_of(SMALL)] and store.nbytes() == len(SMALL)
 
+    def test_adding_what_is_there_writes_nothing(self, store, monkeypatch):
+        store.put(key_of(SMALL), SMALL)
+        before = (store.path / key_of(SMALL)[:2] / key_of(SMALL)).stat()
+        monkeypatch.setattr(os, "fsync", None)
+        store.add(SMALL)
+        assert (store.path / key_of(SMALL)[:2] / key_of(SMALL)).stat().st_ino == before.st_ino
+        assert list((store.path / ".tmp").iterdir()) == []
+
     def test_another_process_sees_what_was_put(self, store):
         store.put(key_of(LARGE), LARGE)
         assert bytes(DirectoryStore(store.path).get(key_of(LARGE))) == LARGE
@@ -249,14 +285,6 @@ class TestDirectoryStore(StoreContract):
         content = store.get(key_of(LARGE))
         store.delete(key_of(LARGE))
         assert bytes(content) == LARGE
-
-    def test_file_descriptors_are_not_used_up(self, store, monkeypatch):
-        monkeypatch.setattr(directory_module, "_MAX_MAPS", 5)
-        store.put(key_of(LARGE), LARGE)
-        before = len(list(Path("/proc/self/fd").iterdir()))
-        held = [store.get(key_of(LARGE)) for _ in range(20)]
-        assert len(list(Path("/proc/self/fd").iterdir())) <= before + 5
-        assert all(bytes(content) == LARGE for content in held)
 
     def test_leftovers_of_killed_writers_are_removed_when_old(self, store):
         temporary = store.path / ".tmp"
@@ -278,11 +306,12 @@ class TestDirectoryStore(StoreContract):
                 yield content
             store = DirectoryStore(sys.argv[1])
             import seamless_dask_cache.storage.directory as module
-            write = module._write_hashed
-            def write_half(file, view, digest):
-                write(file, view[: len(view) // 2], digest)
-                os.kill(os.getpid(), signal.SIGKILL)
-            module._write_hashed = write_half
+            add = module.Sealing.add
+            def add_half(sealing, piece):
+                add(sealing, piece)
+                if sealing.seal().nbytes > 25_000_000:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            module.Sealing.add = add_half
             store.put(hashlib.sha256(content).hexdigest(), [content])
         """
         done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), str(store.path)])
@@ -308,7 +337,8 @@ class TestDirectoryStore(StoreContract):
         assert store.put(key_of(LARGE), LARGE) is True
 
     @pytest.mark.parametrize("step", ["fsync", "replace"])
-    def test_an_interrupted_write_leaves_nothing(self, store, monkeypatch, step):
+    @pytest.mark.parametrize("method", ["put", "add"])
+    def test_an_interrupted_write_leaves_nothing(self, store, monkeypatch, step, method):
         def fail(*args):
             raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -317,7 +347,7 @@ class TestDirectoryStore(StoreContract):
         else:
             monkeypatch.setattr(Path, "replace", fail)
         with pytest.raises(StoreError, match="No space left") as caught:
-            store.put(key_of(SMALL), SMALL)
+            store.put(key_of(SMALL), SMALL) if method == "put" else store.add(SMALL)
         assert caught.value.errno == errno.ENOSPC and caught.value.filename
         assert [p for p in store.path.rglob("*") if p.is_file()] == []
 
@@ -328,6 +358,8 @@ class TestDirectoryStore(StoreContract):
             with pytest.raises(StoreError) as caught:
                 store.put(key_of(SMALL), SMALL)
             assert str(path) in str(caught.value) and caught.value.errno
+            with pytest.raises(StoreError):
+                store.add(SMALL)
             assert store.get(key_of(SMALL)) is None and not store.has(key_of(SMALL))
             assert list(store) == [] and store.delete(key_of(SMALL)) is False
 
@@ -361,9 +393,9 @@ except StoreError:
             def write(self, chunk):
                 return super().write(bytes(chunk)[:3])
 
-        file, digest = Slow(), hashlib.sha256()
-        directory_module._write_hashed(file, memoryview(SMALL), digest)
-        assert file.getvalue() == SMALL and digest.hexdigest() == key_of(SMALL)
+        file = Slow()
+        seal = directory_module._write_sealed(file, [memoryview(SMALL)])
+        assert file.getvalue() == SMALL and seal.key == key_of(SMALL)
 
     def test_the_disk_is_only_waited_for_when_durable(self, store, monkeypatch):
         calls = []
