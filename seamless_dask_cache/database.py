@@ -15,9 +15,25 @@ from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
 from .database_async import AsyncDatabaseClient, Record
-from .database_messages import LookupAnswer, StoreItem, StoreReport
+from .database_messages import (
+    MAX_CUTOFFS,
+    Cost,
+    CutoffRow,
+    LeaseAnswer,
+    LookupAnswer,
+    StoreItem,
+    StoreReport,
+)
 
-__all__ = ["AsyncDatabaseClient", "DatabaseClient", "LookupAnswer", "StoreItem", "StoreReport"]
+__all__ = [
+    "AsyncDatabaseClient",
+    "Cost",
+    "DatabaseClient",
+    "LeaseAnswer",
+    "LookupAnswer",
+    "StoreItem",
+    "StoreReport",
+]
 
 T = TypeVar("T")
 
@@ -190,19 +206,59 @@ class DatabaseClient:
         """Look up many transformations in one request."""
         return self._run(self._client.lookup(transformations, inline))
 
+    def lookup_with_costs(
+        self, transformations: Iterable[object], codes: Iterable[object], inline: bool = True
+    ) -> tuple[dict[str, LookupAnswer], dict[str, Cost]]:
+        """Look up many transformations, and what some codes cost so far."""
+        return self._run(self._client.lookup_with_costs(transformations, codes, inline))
+
+    def cutoffs(
+        self, skeletons: Iterable[object], inline: bool = True, limit: int = MAX_CUTOFFS
+    ) -> dict[str, dict[str, LookupAnswer]]:
+        """Give what is known about computations with these recipes, whatever their inputs."""
+        return self._run(self._client.cutoffs(skeletons, inline, limit))
+
     def store(
         self,
         items: Iterable[StoreItem | Mapping[str, Any]],
         forget: Iterable[object] = (),
         recipes: Iterable[Mapping[str, str]] = (),
         notes: Mapping[str, Mapping[str, Any]] | None = None,
+        cutoffs: Iterable[CutoffRow] = (),
+        costs: Mapping[str, Cost | tuple[int, float, float, int, float]] | None = None,
     ) -> StoreReport:
         """Write many results back in one transaction, whole or not at all."""
-        return self._run(self._client.store(items, forget, recipes, notes))
+        return self._run(self._client.store(items, forget, recipes, notes, cutoffs, costs))
 
     def forget(self, transformations: Iterable[object]) -> int:
         """Remove transformations with all that describes them; give how many there were."""
         return self._run(self._client.forget(transformations))
+
+    def acquire(
+        self,
+        holder: str,
+        transformations: Iterable[object],
+        seconds: float,
+        release: Iterable[object] = (),
+    ) -> LeaseAnswer:
+        """Ask for the right to compute, so that nobody else computes the same meanwhile."""
+        return self._run(self._client.acquire(holder, transformations, seconds, release))
+
+    def renew(self, holder: str, seconds: float) -> int:
+        """Let all leases of a holder last so long from now; give how many it still has."""
+        return self._run(self._client.renew(holder, seconds))
+
+    def release_all(self, holder: str) -> int:
+        """End all leases of a holder; give how many there were."""
+        return self._run(self._client.release_all(holder))
+
+    def leases(self, transformations: Iterable[object]) -> LeaseAnswer:
+        """Tell which transformations have a result, and which somebody computes."""
+        return self._run(self._client.leases(transformations))
+
+    def divergences(self, limit: int = 1000) -> list[Record]:
+        """List results that differ from the first one of their transformation, newest first."""
+        return self._run(self._client.divergences(limit))
 
     def recipes(
         self,

@@ -2,7 +2,8 @@
 
 Single requests work against any Seamless database and have the method names of seamless-remote;
 `lookup`, `store`, `forget`, `recipes`, `notes`, `entries`, `summary` and the buffers need the
-server of this project.
+server of this project. One that is older than cutoffs, costs, leases and `divergences` ignores the
+cutoffs and costs that `store` brings, knows no costs, and refuses the others (`DatabaseError`).
 
 An unknown key is a return value (None), never an error. What is raised:
 
@@ -18,57 +19,38 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
-
-import orjson
+from typing import Any
 
 from .database_messages import (
+    MAX_CUTOFFS,
     MAX_DOCUMENTS,
+    Cost,
+    CutoffRow,
+    LeaseAnswer,
     LookupAnswer,
     StoreItem,
     StoreReport,
     base64_text,
+    cutoff_answers,
     lookup_answer,
     store_request,
 )
-from .errors import (
-    ConfigurationError,
-    DatabaseConflictError,
-    DatabaseError,
-    DatabaseUnavailableError,
-)
-
-if TYPE_CHECKING:
-    import aiohttp
+from .database_transport import DatabaseTransport, decoded, encoded
+from .errors import DatabaseError
 
 Record = dict[str, Any]
 
 
-PASSING = frozenset({401, 502, 503, 504, 507})
-"""Refusals that may be over soon: a server started anew (another token), or busy, or full."""
-
-
-class AsyncDatabaseClient:
+class AsyncDatabaseClient(DatabaseTransport):
     """Talks to a database; belongs to the event loop that first uses it.
 
     Parameters
     ----------
-    url : str
-        Such as ``http://127.0.0.1:5522``.
-    token : str, optional
-        Presented with every request.
-    timeout : float
-        Seconds that a request may take in all.
+    url, token, timeout
+        As for `DatabaseTransport`.
     """
 
-    def __init__(self, url: str, token: str | None = None, timeout: float = 10.0):
-        if not url.startswith(("http://", "https://")):
-            raise ConfigurationError(f"url must start with http:// or https://, not {url!r}")
-        self.url = url.rstrip("/")
-        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        self._timeout = timeout
-        self._session: aiohttp.ClientSession | None = None
-        self._keeps_files = False
+    _keeps_files = False
 
     async def __aenter__(self) -> AsyncDatabaseClient:
         return self
@@ -76,19 +58,13 @@ class AsyncDatabaseClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def close(self) -> None:
-        """Close the connections; a later request opens new ones."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-
     async def healthcheck(self) -> None:
         """Return when the server answers, else raise `DatabaseUnavailableError`."""
         await self._send("GET", "/healthcheck", b"")
 
     async def get_protocol(self) -> list[str]:
         """Give name, kind and version of the protocol; also tells whether the token is right."""
-        return list(_decoded(await self._request("GET", type="protocol")))
+        return list(decoded(await self._request("GET", type="protocol")))
 
     async def get_transformation_result(self, tf_checksum: object) -> str | None:
         """Give the result of a transformation."""
@@ -183,8 +159,51 @@ class AsyncDatabaseClient:
         wanted = list(map(str, transformations))
         if not wanted:
             return {}
-        body = await self._request("GET", type="batch", transformations=wanted, inline=inline)
-        return {key: lookup_answer(found) for key, found in _decoded(body)["results"].items()}
+        found = await self._get(type="batch", transformations=wanted, inline=inline)
+        return {key: lookup_answer(answer) for key, answer in found["results"].items()}
+
+    async def lookup_with_costs(
+        self, transformations: Iterable[object], codes: Iterable[object], inline: bool = True
+    ) -> tuple[dict[str, LookupAnswer], dict[str, Cost]]:
+        """Look up many transformations, and what some codes cost so far: known code -> `Cost`."""
+        wanted, names = list(map(str, transformations)), list(map(str, codes))
+        if not (wanted or names):
+            return {}, {}
+        found = await self._get(type="batch", transformations=wanted, codes=names, inline=inline)
+        return (
+            {key: lookup_answer(answer) for key, answer in found["results"].items()},
+            {code: Cost(*sums) for code, sums in found.get("costs", {}).items()},
+        )
+
+    async def cutoffs(
+        self, skeletons: Iterable[object], inline: bool = True, limit: int = MAX_CUTOFFS
+    ) -> dict[str, dict[str, LookupAnswer]]:
+        """Give what is known about computations with these recipes, whatever their inputs.
+
+        Parameters
+        ----------
+        skeletons : iterable of checksums
+            Of recipes with blanked inputs; what is known about the first ones comes first, should
+            it be more than a server gives in one answer (100,000 rows, 64 MiB of contents).
+        inline : bool
+            Whether the contents of small results are wanted. They are verified here, other than
+            those of `lookup`, and what does not match its checksum is left out.
+        limit : int
+            Rows of one skeleton, at most `MAX_CUTOFFS`.
+
+        Returns
+        -------
+        dict
+            Known skeleton -> {shallow transformation checksum -> `LookupAnswer`}.
+        """
+        wanted = list(dict.fromkeys(map(str, skeletons)))
+        if not wanted:
+            return {}
+        found = await self._request(
+            "GET", type="cutoffs", skeletons=wanted, inline=inline, limit=limit
+        )
+        # Beside the event loop, which may be a scheduler's: an answer may have 100,000 rows.
+        return await asyncio.to_thread(lambda: cutoff_answers(decoded(found)))
 
     async def store(
         self,
@@ -192,6 +211,8 @@ class AsyncDatabaseClient:
         forget: Iterable[object] = (),
         recipes: Iterable[Mapping[str, str]] = (),
         notes: Mapping[str, Mapping[str, Any]] | None = None,
+        cutoffs: Iterable[CutoffRow] = (),
+        costs: Mapping[str, Cost | tuple[int, float, float, int, float]] | None = None,
     ) -> StoreReport:
         """Write many results back in one transaction, whole or not at all.
 
@@ -207,6 +228,12 @@ class AsyncDatabaseClient:
         notes : dict, optional
             Checksum -> JSON object of at most `MAX_NOTE_BYTES`; the first note about a checksum
             stays.
+        cutoffs : iterable of tuple
+            Skeleton, shallow transformation checksum, result, bytes, seconds, and, if known, the
+            deep transformation checksum: when that is irreproducible, or has another result, the
+            cutoff will never be served. The same holds for one that comes with two results.
+        costs : dict, optional
+            Checksum of code -> what to add to its `Cost`.
 
         Raises
         ------
@@ -216,28 +243,89 @@ class AsyncDatabaseClient:
         prepared = [store_request(item) for item in items]
         if any(item["files"] for item in prepared):
             await self._require_files()
-        body = await self._request(
-            "PUT",
+        report = await self._put(
             type="batch",
             store=prepared,
             forget=list(map(str, forget)),
             recipes=list(map(dict, recipes)),
             notes={str(name): dict(document) for name, document in (notes or {}).items()},
+            cutoffs=[(*map(str, row[:3]), *row[3:5], *map(str, row[5:])) for row in cutoffs],
+            costs={str(code): tuple(sums) for code, sums in (costs or {}).items()},
         )
-        report = _decoded(body)
         return StoreReport(**{**report, "diverged": tuple(report["diverged"])})
 
     async def _require_files(self) -> None:
         """Make sure that the server keeps files: one of version 0.1 would drop them silently."""
         if self._keeps_files:
             return
-        if await self._send("GET", "/", _encoded(type="notes", checksums=[]), unless=400) is None:
+        if await self._send("GET", "/", encoded(type="notes", checksums=[]), unless=400) is None:
             raise DatabaseError(f"database {self.url} is too old to keep what a task has read")
         self._keeps_files = True
 
     async def forget(self, transformations: Iterable[object]) -> int:
         """Remove transformations with all that describes them; give how many there were."""
         return (await self.store((), forget=transformations)).forgotten
+
+    async def acquire(
+        self,
+        holder: str,
+        transformations: Iterable[object],
+        seconds: float,
+        release: Iterable[object] = (),
+    ) -> LeaseAnswer:
+        """Ask for the right to compute, so that nobody else computes the same meanwhile.
+
+        Parameters
+        ----------
+        holder : str
+            Who asks; at most 256 characters.
+        transformations : iterable of checksums
+        seconds : float
+            How long the leases last from now, 1 to 3,600; `renew` them before. A result that is
+            stored ends its lease.
+        release : iterable of checksums
+            Leases of this holder to end in the same step.
+
+        Returns
+        -------
+        LeaseAnswer
+            What is neither granted nor known nor held finds the server full: compute it.
+        """
+        wanted, ended = list(map(str, transformations)), list(map(str, release))
+        if not (wanted or ended):
+            return LeaseAnswer()
+        found = await self._put(
+            type="leases", holder=holder, acquire=wanted, release=ended, seconds=seconds
+        )
+        return LeaseAnswer(set(found["granted"]), found["known"], found["held"])
+
+    async def renew(self, holder: str, seconds: float) -> int:
+        """Let all leases of a holder last so long from now; give how many it still has."""
+        found = await self._put(type="leases", holder=holder, renew=True, seconds=seconds)
+        return int(found["renewed"])
+
+    async def release_all(self, holder: str) -> int:
+        """End all leases of a holder; give how many there were."""
+        return int((await self._put(type="leases", holder=holder, release_all=True))["released"])
+
+    async def leases(self, transformations: Iterable[object]) -> LeaseAnswer:
+        """Tell which transformations have a result, and which somebody computes."""
+        wanted = list(map(str, transformations))
+        if not wanted:
+            return LeaseAnswer()
+        found = await self._get(type="leases", transformations=wanted)
+        return LeaseAnswer(set(), found["known"], found["held"])
+
+    async def divergences(self, limit: int = 1000) -> list[Record]:
+        """List results that differ from the first one of their transformation, newest first.
+
+        Returns
+        -------
+        list of dict
+            ``checksum`` (the transformation), ``result`` (the later one), ``first`` (the one in
+            force, or None), ``created`` (seconds since 1970), ``irreproducible``.
+        """
+        return list(await self._get(type="divergences", limit=limit))
 
     async def recipes(
         self,
@@ -298,71 +386,7 @@ class AsyncDatabaseClient:
             "PUT", type="buffer", checksum=str(checksum), value=base64_text(content)
         )
 
-    async def _find_json(self, **fields: object) -> Any:
-        body = await self._find(**fields)
-        return None if body is None else _decoded(body)
-
-    async def _find(self, **fields: object) -> bytes | None:
-        return await self._send("GET", "/", _encoded(**fields), unless=404)
-
-    async def _get(self, **fields: object) -> Any:
-        return _decoded(await self._request("GET", **fields))
-
-    async def _request(self, method: str, **fields: object) -> bytes:
-        return await self._send(method, "/", _encoded(**fields)) or b""
-
-    async def _send(
-        self, method: str, path: str, body: bytes, unless: int | None = None
-    ) -> bytes | None:
-        """Give the content of the answer; None for the one status that is an answer too."""
-        import aiohttp
-
-        try:
-            async with self._open_session().request(method, self.url + path, data=body) as response:
-                content, status = await response.read(), response.status
-        except aiohttp.InvalidURL as error:
-            raise ConfigurationError(f"not a URL: {self.url}") from error
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            reason = str(error) or f"no answer within {self._timeout:g} s"
-            raise DatabaseUnavailableError(f"database {self.url}: {reason}") from error
-        if status == unless:
-            return None
-        if status >= 400:
-            raise _refusal(self.url, status, content.decode(errors="replace"))
-        return content
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            import aiohttp
-
-            self._session = aiohttp.ClientSession(
-                headers=self._headers, timeout=aiohttp.ClientTimeout(total=self._timeout)
-            )
-        return self._session
-
-
-def _refusal(url: str, status: int, text: str) -> DatabaseError:
-    kind: type[DatabaseError] = DatabaseConflictError if status == 409 else DatabaseError
-    if status in PASSING:
-        kind = DatabaseUnavailableError
-    return kind(f"database {url} answered {status}: {text.removeprefix('ERROR: ')}")
-
 
 def _parts(checksums: Iterable[object]) -> Iterator[list[str]]:
     wanted = list(dict.fromkeys(map(str, checksums)))
     return (wanted[start : start + MAX_DOCUMENTS] for start in range(0, len(wanted), MAX_DOCUMENTS))
-
-
-def _encoded(**fields: object) -> bytes:
-    try:
-        return orjson.dumps(fields)
-    except TypeError as error:  # such as a file name that is not UTF-8
-        raise DatabaseError(f"this cannot be written as JSON: {error}") from error
-
-
-def _decoded(content: bytes) -> Any:
-    try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        start = content[:60].decode(errors="replace")
-        raise DatabaseUnavailableError(f"this is no database: it answers {start!r}") from error

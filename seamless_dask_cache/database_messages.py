@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import binascii
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 MAX_FILES_BYTES = 1024 * 1024
 """What the files of one write-back may measure as JSON; a server refuses more."""
@@ -15,6 +16,15 @@ MAX_NOTE_BYTES = 256 * 1024
 
 MAX_DOCUMENTS = 1_000
 """Recipes or notes that a server gives in one answer."""
+
+MAX_CUTOFFS = 20_000
+"""Cutoffs of one skeleton that a server gives in one answer."""
+
+CutoffRow = (
+    tuple[object, object, object, int | None, float | None]
+    | tuple[object, object, object, int | None, float | None, object]
+)
+"""Skeleton, shallow transformation, result, bytes, seconds, and perhaps the deep transformation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +107,67 @@ class StoreReport:
     existing: int
     diverged: tuple[str, ...]
     forgotten: int
+
+
+class Cost(NamedTuple):
+    """What running a code took so far: sums, over about the last thousand runs and loads."""
+
+    runs: int
+    seconds: float
+    """In all runs together."""
+    nbytes: float
+    """Of the results of all runs together."""
+    loads: int
+    load_seconds: float
+    """In all loads of results together."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseAnswer:
+    """Who may compute what.
+
+    Parameters
+    ----------
+    granted : set of str
+        Transformations that the holder may compute now, and nobody else.
+    known : dict
+        Transformation -> result that it has already.
+    held : dict
+        Transformation -> seconds for which another one holds it, if it is not renewed.
+    """
+
+    granted: set[str] = field(default_factory=set)
+    known: dict[str, str] = field(default_factory=dict)
+    held: dict[str, float] = field(default_factory=dict)
+
+
+def cutoff_answers(
+    found: Mapping[str, Mapping[str, list[Any]]],
+) -> dict[str, dict[str, LookupAnswer]]:
+    """Read the answer about cutoffs, without those whose content is damaged."""
+    return {
+        skeleton: {
+            checksum: answer
+            for checksum, row in rows.items()
+            if (answer := _cutoff_answer(*row)) is not None
+        }
+        for skeleton, rows in found.items()
+    }
+
+
+def _cutoff_answer(
+    result: str,
+    content: str | None,
+    present: bool | None,
+    nbytes: int | None,
+    seconds: float | None,
+) -> LookupAnswer | None:
+    if content is None:
+        return LookupAnswer(result, None, present, seconds, nbytes)
+    known = binascii.a2b_base64(content)
+    if hashlib.sha256(known).hexdigest() != result:
+        return None
+    return LookupAnswer(result, known, present, seconds, nbytes)
 
 
 def lookup_answer(found: Mapping[str, Any]) -> LookupAnswer:

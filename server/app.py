@@ -15,6 +15,7 @@ import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from . import cache_handlers, handlers, lease_handlers
 from .failures import (
     MalformedError,
     ReadOnlyError,
@@ -23,12 +24,18 @@ from .failures import (
     UnauthorizedError,
     storage_status,
 )
-from .handlers import HANDLERS, Answer, Context
 from .protocol import Fields
+from .registry import Answer, Context, Handlers
 
 logger = logging.getLogger(__name__)
 
 Responder = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+HANDLERS: Handlers = {
+    **handlers.HANDLERS,
+    **cache_handlers.HANDLERS,
+    **lease_handlers.HANDLERS,
+}
 
 LARGE_BODY = 256 * 1024
 """Bodies above this size are parsed beside the event loop."""

@@ -4,12 +4,18 @@
 ``{"results": {transformation: {"result", "content", "present", "seconds", "nbytes", "created"}}}``,
 where only known transformations appear; ``content`` is base64 or null. Where it is on record which
 files the computation read, there is ``"files": {path: state}`` too, and the result counts only
-while they are so.
+while they are so. With ``"codes": [hex, ...]`` the answer has ``"costs": {code: [runs, seconds,
+nbytes, loads, load_seconds]}`` beside the results: sums over what each known code took so far.
 
 ``PUT {"type": "batch", "store": [item, ...], "forget": [hex, ...], "recipes": [{"function",
 "content"}, ...], "notes": {hex: object}}`` answers ``{"stored", "existing", "diverged",
 "forgotten"}``. It is one transaction: one bad item refuses all. What it may bring is checked in
-``writing``.
+``writing``; further parts are
+
+- ``"cutoffs": [[skeleton, checksum, result, nbytes, seconds], ...]``; the first result stays, and a
+  different one makes the cutoff uncertain for ever. A cutoff may name its transformation as a sixth
+  part: when that is irreproducible or has another result in force, the cutoff is uncertain too;
+- ``"costs": {code: [runs, seconds, nbytes, loads, load_seconds]}``, which are added.
 
 Everything here runs in threads beside the event loop; nothing here knows HTTP or SQL.
 """
@@ -78,7 +84,7 @@ def _look_up_part(
     answers: dict[str, dict[str, Any]] = {
         transformation: {
             "result": result,
-            "content": content and binascii.b2a_base64(content, newline=False).decode(),
+            "content": base64_text(content),
             "present": True if stored else is_present(folder, result),
             "seconds": seconds,
             "nbytes": nbytes,
@@ -90,6 +96,11 @@ def _look_up_part(
         if row[-1] is not None:
             answers[row[0]]["files"] = orjson.Fragment(row[-1])
     return orjson.dumps(answers)
+
+
+def base64_text(content: bytes | None) -> str | None:
+    """Write a content as JSON has it; None where there is none. An empty one is a content."""
+    return None if content is None else binascii.b2a_base64(content, newline=False).decode()
 
 
 def is_present(folder: str | None, checksum: str) -> bool | None:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .cache_tables import put_buffers
+from .cost_tables import CodeCost, put_costs
+from .cutoff_tables import Cutoff, put_cutoffs
 from .recipe_tables import NamedRecipe, put_notes, put_recipes
 from .tables import (
     Row,
     add_transformations,
+    forget_cutoffs,
+    irreproducible_among,
     keys_as_json,
     remove_transformations,
     transformation_results,
 )
+
+DIVERGENCE_COLUMNS = ("checksum", "result", "first", "created", "irreproducible")
 
 
 class Item(NamedTuple):
@@ -44,6 +50,8 @@ class Batch(NamedTuple):
     """Recipes of transformations that may have no result."""
     notes: Sequence[tuple[str, str]] = ()
     """Checksums, and what is noted about each, as JSON."""
+    cutoffs: Sequence[Cutoff] = ()
+    costs: Sequence[CodeCost] = ()
 
 
 class StoreReport(NamedTuple):
@@ -75,6 +83,7 @@ def look_up(
         " LEFT JOIN buffer AS b ON b.checksum = t.result"
         " LEFT JOIN cache_entry AS e ON e.checksum = t.checksum AND e.result = t.result"
         " LEFT JOIN files_read AS f ON f.checksum = t.checksum"
+        " WHERE t.checksum NOT IN (SELECT checksum FROM irreproducible_transformation)"
     ).format(content="b.content" if inline else "NULL")
     return connection.execute(query, (keys_as_json(transformations),)).fetchall()
 
@@ -93,6 +102,8 @@ def store_batch(connection: sqlite3.Connection, batch: Batch) -> StoreReport:
     _write_files(connection, new, existing)
     put_recipes(connection, [*_recipes([*new, *existing]), *batch.recipes], now)
     put_notes(connection, batch.notes)
+    put_cutoffs(connection, batch.cutoffs)
+    put_costs(connection, batch.costs)
     connection.executemany(
         "INSERT INTO divergence (checksum, result, created) VALUES (?, ?, ?)",
         [(item.transformation, item.result, now) for item in diverged],
@@ -107,7 +118,7 @@ def _classify(
     wanted = list({item.transformation for item in items})
     known: dict[str, str | None] = {
         **transformation_results(connection, wanted),
-        **dict.fromkeys(_irreproducible(connection, wanted)),
+        **dict.fromkeys(irreproducible_among(connection, wanted)),
     }
     new, existing, diverged = [], [], []
     for item in items:
@@ -119,14 +130,6 @@ def _classify(
         else:
             diverged.append(item)
     return new, existing, diverged
-
-
-def _irreproducible(connection: sqlite3.Connection, checksums: Sequence[str]) -> list[str]:
-    query = (
-        "SELECT DISTINCT checksum FROM irreproducible_transformation"
-        " WHERE checksum IN (SELECT value FROM json_each(?))"
-    )
-    return [row[0] for row in connection.execute(query, (keys_as_json(checksums),))]
 
 
 def _write_details(connection: sqlite3.Connection, items: Sequence[Item]) -> None:
@@ -170,10 +173,30 @@ def _recipes(items: Sequence[Item]) -> list[NamedRecipe]:
     ]
 
 
+def divergences(connection: sqlite3.Connection, limit: int) -> list[dict[str, Any]]:
+    """List divergences, newest first.
+
+    Returns
+    -------
+    list of dict
+        ``checksum`` (the transformation), ``result`` (the one that came later), ``first`` (the one
+        in force, or None), ``created``, and whether the transformation is ``irreproducible``.
+    """
+    rows = connection.execute(
+        "SELECT d.checksum, d.result, t.result, d.created, EXISTS"
+        " (SELECT 1 FROM irreproducible_transformation AS i WHERE i.checksum = d.checksum)"
+        " FROM divergence AS d LEFT JOIN transformation AS t ON t.checksum = d.checksum"
+        " ORDER BY d.id DESC LIMIT ?",
+        (limit,),
+    )
+    return [dict(zip(DIVERGENCE_COLUMNS, (*row[:-1], bool(row[-1])), strict=True)) for row in rows]
+
+
 def _forget(connection: sqlite3.Connection, checksums: Sequence[str]) -> int:
     """Remove transformations, and the buffers that nothing else names."""
     known = transformation_results(connection, checksums)
     remove_transformations(connection, list(known.items()))
+    forget_cutoffs(connection, known.values())
     connection.executemany("DELETE FROM recipe WHERE checksum = ?", [(c,) for c in known])
     connection.executemany(
         "DELETE FROM buffer WHERE checksum = ?1"

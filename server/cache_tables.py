@@ -59,6 +59,7 @@ _SUMMARY = {
     "buffer_bytes": "SELECT coalesce(sum(length(content)), 0) FROM buffer",
     "result_bytes": "SELECT coalesce(sum(nbytes), 0) FROM cache_entry",
     "seconds": "SELECT coalesce(sum(seconds), 0.0) FROM cache_entry",
+    "cutoffs": "SELECT count(*) FROM cutoff WHERE result IS NOT NULL",
     "divergences": "SELECT count(*) FROM divergence",
     "irreproducible": "SELECT count(*) FROM irreproducible_transformation",
     "file_bytes": "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",

@@ -22,11 +22,12 @@ from .lanes import Gathering, Lane, Outcome, Read, Reader, Write, commit_togethe
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Written to ``PRAGMA user_version``, which the published server leaves at 0.
 
 1 was version 0.1, which knows no ``files_read``: it would serve results whatever became of the
-files that they depend on, so it must not open files of this version.
+files that they depend on, so it must not open later files. 2 knows no ``cutoff``: it would forget
+a result and leave the cutoffs that name it.
 """
 
 LONG_READERS = max(2, min(4, os.cpu_count() or 1))

@@ -1,61 +1,24 @@
-"""One small handler for every type of request.
+"""One small handler for every type of request that the published server knows.
 
-A handler takes the database and the fields of the request, and returns a text, or bytes that are
-JSON, or None for an unknown key; whatever goes wrong is raised. A further record type is a function
-here and its SQL in ``tables``.
+A further record type is a function here and its SQL in ``tables``; our own types stand in
+``cache_handlers`` and ``lease_handlers``.
 """
 
 from __future__ import annotations
 
-import asyncio
-import binascii
-from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
-from sqlite3 import Connection
-from typing import NamedTuple
 
 import orjson
 
-from . import batch, batch_tables, cache_tables, recipe_tables, tables, writing
-from .database import Database
+from . import tables
 from .protocol import PROTOCOL, Fields, encode, execution_record
-
-Answer = str | bytes | None
+from .registry import Answer, Context, Handlers, as_json, registering
 
 BUCKET_KINDS = frozenset(("node", "environment", "node_env", "queue", "queue_node"))
 
-MAX_ENTRIES = 100_000
+HANDLERS: Handlers = {}
 
-MAX_DOCUMENTS = 1_000
-"""Recipes or notes in one answer."""
-
-
-class Context(NamedTuple):
-    """What handlers work on."""
-
-    database: Database
-    buffers: Path | None
-    """Folder of large buffers, to tell which are there."""
-
-
-Handler = Callable[[Context, Fields], Awaitable[Answer]]
-
-HANDLERS: dict[tuple[str, str], Handler] = {}
-"""HTTP method and type of a request -> its handler."""
-
-
-def _handles(method: str, type_: str) -> Callable[[Handler], Handler]:
-    def register(handler: Handler) -> Handler:
-        HANDLERS[method, type_] = handler
-        return handler
-
-    return register
-
-
-def _json(value: object) -> bytes | None:
-    """Encode what was found; None stays None, an unknown key."""
-    return None if value is None else orjson.dumps(value)
+_handles = registering(HANDLERS)
 
 
 def _raw(text: str | None) -> bytes | None:
@@ -85,13 +48,14 @@ async def put_transformation(context: Context, fields: Fields) -> Answer:
     await context.database.write(
         partial(tables.put_transformation, checksum=checksum, result=result)
     )
+    context.leases.end([checksum])
     return "OK"
 
 
 @_handles("GET", "rev_transformations")
 async def get_rev_transformations(context: Context, fields: Fields) -> Answer:
     """Give the transformations that have this result."""
-    return _json(await context.database.read(tables.transformations_of, fields.checksum()))
+    return as_json(await context.database.read(tables.transformations_of, fields.checksum()))
 
 
 @_handles("GET", "metadata")
@@ -112,6 +76,7 @@ async def put_metadata(context: Context, fields: Fields) -> Answer:
     await context.database.write(
         partial(tables.put_execution_record, checksum=checksum, result=result, record=record)
     )
+    context.leases.end([checksum])
     return "OK"
 
 
@@ -126,7 +91,7 @@ async def get_irreproducible(context: Context, fields: Fields) -> Answer:
         for result, metadata in rows or ()
         if only in (None, result)
     ]
-    return _json(found or None)
+    return as_json(found or None)
 
 
 @_handles("PUT", "irreproducible")
@@ -167,7 +132,7 @@ def _code_key(fields: Fields) -> tuple[str, str, str]:
 @_handles("GET", "semantic_to_syntactic")
 async def get_semantic_to_syntactic(context: Context, fields: Fields) -> Answer:
     """Give the source codes of a meaning."""
-    return _json(await context.database.read(tables.syntactic_of, _code_key(fields)))
+    return as_json(await context.database.read(tables.syntactic_of, _code_key(fields)))
 
 
 @_handles("PUT", "semantic_to_syntactic")
@@ -183,7 +148,7 @@ async def put_semantic_to_syntactic(context: Context, fields: Fields) -> Answer:
 @_handles("GET", "syntactic_to_semantic")
 async def get_syntactic_to_semantic(context: Context, fields: Fields) -> Answer:
     """Give the meanings of a source code."""
-    return _json(await context.database.read(tables.semantic_of, _code_key(fields)))
+    return as_json(await context.database.read(tables.semantic_of, _code_key(fields)))
 
 
 def _expression_key(fields: Fields) -> tuple[str, str, str, str]:
@@ -232,7 +197,7 @@ async def get_rev_expression(context: Context, fields: Fields) -> Answer:
         }
         for checksum, path, celltype, target_celltype in rows or ()
     ]
-    return _json(found or None)
+    return as_json(found or None)
 
 
 def _probe_key(fields: Fields) -> tuple[str, str]:
@@ -247,7 +212,7 @@ async def get_bucket_probe(context: Context, fields: Fields) -> Answer:
     if row is None:
         return None
     checksum, captured_at, tokens = row
-    return _json(
+    return as_json(
         {
             "bucket_kind": kind,
             "label": label,
@@ -270,82 +235,3 @@ async def put_bucket_probe(context: Context, fields: Fields) -> Answer:
     row = (kind, label, fields.checksum("bucket_checksum"), captured_at, text)
     await context.database.write(partial(tables.put_bucket_probe, row=row))
     return "OK"
-
-
-@_handles("GET", "batch")
-async def get_batch(context: Context, fields: Fields) -> Answer:
-    """Answer many lookups at once."""
-    if not isinstance(fields.get("transformations"), list):
-        raise fields.refuse("transformations must be a list of checksums")
-    wanted = await asyncio.to_thread(fields.checksums, "transformations")
-    inline = fields.flag("inline", True)
-    return await batch.look_up(context.database, context.buffers, wanted, inline)
-
-
-@_handles("PUT", "batch")
-async def put_batch(context: Context, fields: Fields) -> Answer:
-    """Write many results back, or forget them, in one transaction."""
-    parsed = await asyncio.to_thread(writing.parse_batch, fields)
-    report = await context.database.write(partial(batch_tables.store_batch, batch=parsed))
-    return _json(report._asdict())
-
-
-@_handles("GET", "recipes")
-async def get_recipes(context: Context, fields: Fields) -> Answer:
-    """List the recipes of a function, or those with some checksums, newest first."""
-    return _json(await context.database.read_long(_recipes_asked_for(fields)))
-
-
-def _recipes_asked_for(fields: Fields) -> Callable[[Connection], object]:
-    if fields.has("checksums"):
-        if fields.has("function"):
-            raise fields.refuse("either function or checksums, not both")
-        wanted = fields.checksums("checksums", most=MAX_DOCUMENTS)
-        return partial(recipe_tables.recipes_named, checksums=wanted)
-    return partial(
-        recipe_tables.recipes_of,
-        function=fields.text_or_none("function"),
-        limit=fields.count("limit", 50, MAX_DOCUMENTS) or 0,
-    )
-
-
-@_handles("GET", "notes")
-async def get_notes(context: Context, fields: Fields) -> Answer:
-    """Give what is noted about some checksums."""
-    wanted = fields.checksums("checksums", most=MAX_DOCUMENTS)
-    found = await context.database.read_long(partial(recipe_tables.notes, checksums=wanted))
-    return _json({name: orjson.Fragment(document) for name, document in found.items()})
-
-
-@_handles("GET", "buffer")
-async def get_buffer(context: Context, fields: Fields) -> Answer:
-    """Give the content of a small buffer, in base64."""
-    content = await context.database.read(cache_tables.buffer_content, fields.checksum())
-    return None if content is None else _json(binascii.b2a_base64(content, newline=False).decode())
-
-
-@_handles("PUT", "buffer")
-async def put_buffer(context: Context, fields: Fields) -> Answer:
-    """Keep a small buffer, which must have the checksum that names it."""
-    checksum = fields.checksum()
-    content = await asyncio.to_thread(writing.parse_content, fields, "value", checksum)
-    await context.database.write(partial(cache_tables.put_buffers, buffers=[(checksum, content)]))
-    return "OK"
-
-
-@_handles("GET", "entries")
-async def get_entries(context: Context, fields: Fields) -> Answer:
-    """List cache entries, newest first."""
-    work = partial(
-        cache_tables.entries,
-        prefix=fields.text_or_none("prefix"),
-        limit=fields.count("limit", 100, MAX_ENTRIES) or 0,
-        offset=fields.count("offset", 0) or 0,
-    )
-    return _json(await context.database.read_long(work))
-
-
-@_handles("GET", "summary")
-async def get_summary(context: Context, fields: Fields) -> Answer:
-    """Count rows and bytes."""
-    return _json(await context.database.read_long(cache_tables.summary))

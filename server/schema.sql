@@ -114,6 +114,29 @@ CREATE TABLE IF NOT EXISTS "note" (
     "document" TEXT NOT NULL
 );
 
+-- Early cutoff: "checksum" is a transformation whose inputs are named by their content, "skeleton" the
+-- same recipe with its inputs blanked. A row whose result is NULL saw two different results: uncertain.
+-- Checksums as bytes: graphs ask for many rows, and this table has a row for every computation.
+CREATE TABLE IF NOT EXISTS "cutoff" (
+    "skeleton" BLOB(32) NOT NULL,
+    "checksum" BLOB(32) NOT NULL,
+    "result" BLOB(32),
+    "nbytes" INTEGER,
+    "seconds" REAL,
+    PRIMARY KEY ("skeleton", "checksum")
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS "cutoff_result" ON "cutoff" ("result");
+
+-- What running code cost so far; "seconds" and "nbytes" are sums over "runs", "load_seconds" over "loads".
+CREATE TABLE IF NOT EXISTS "cost" (
+    "code" BLOB(32) NOT NULL PRIMARY KEY,
+    "runs" INTEGER NOT NULL,
+    "seconds" REAL NOT NULL,
+    "nbytes" REAL NOT NULL,
+    "load_seconds" REAL NOT NULL,
+    "loads" INTEGER NOT NULL
+) WITHOUT ROWID;
+
 -- A second, different result of a transformation; the first one stays in force.
 CREATE TABLE IF NOT EXISTS "divergence" (
     "id" INTEGER NOT NULL PRIMARY KEY,

@@ -13,8 +13,8 @@ from aiohttp import web
 
 from .app import Activity, build_app
 from .database import Database
-from .handlers import Context
 from .ownership import owning
+from .registry import Context
 from .settings import Settings, bind
 from .status import StatusFile
 

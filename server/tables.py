@@ -46,6 +46,17 @@ transformation_results = _pairs(
 )
 """Reader: transformation -> result."""
 
+results_in_force = _pairs(
+    "SELECT checksum, result FROM transformation"
+    " WHERE checksum IN (SELECT value FROM json_each(?))"
+    " AND checksum NOT IN (SELECT checksum FROM irreproducible_transformation)"
+)
+"""Reader: transformation -> result, but for those that were found irreproducible.
+
+Published clients may set the result of such a transformation again; who restores results must not
+be served it.
+"""
+
 buffer_infos = _pairs(
     "SELECT checksum, buffer_info FROM buffer_info"
     " WHERE checksum IN (SELECT value FROM json_each(?))"
@@ -136,6 +147,15 @@ def bucket_probe(connection: sqlite3.Connection, key: tuple[str, str]) -> Row | 
     return row
 
 
+def irreproducible_among(connection: sqlite3.Connection, checksums: Iterable[str]) -> list[str]:
+    """Give those transformations of which a result was contested."""
+    query = (
+        "SELECT DISTINCT checksum FROM irreproducible_transformation"
+        " WHERE checksum IN (SELECT value FROM json_each(?))"
+    )
+    return [row[0] for row in connection.execute(query, (keys_as_json(checksums),))]
+
+
 def put_transformation(connection: sqlite3.Connection, checksum: str, result: str) -> None:
     """Set the result of a transformation; what described another result of it goes."""
     known = transformation_results(connection, [checksum]).get(checksum)
@@ -145,6 +165,7 @@ def put_transformation(connection: sqlite3.Connection, checksum: str, result: st
         _remove_reverse(connection, [(checksum, known)])
         connection.execute("DELETE FROM transformation WHERE checksum = ?", (checksum,))
         connection.execute("DELETE FROM cache_entry WHERE checksum = ?", (checksum,))
+        forget_cutoffs(connection, [known])
     add_transformations(connection, [(checksum, result)])
 
 
@@ -283,6 +304,17 @@ def remove_transformations(connection: sqlite3.Connection, pairs: Sequence[Row])
     connection.executemany("DELETE FROM meta_data WHERE checksum = ?", checksums)
     connection.executemany("DELETE FROM cache_entry WHERE checksum = ?", checksums)
     connection.executemany("DELETE FROM files_read WHERE checksum = ?", checksums)
+
+
+def forget_cutoffs(connection: sqlite3.Connection, results: Iterable[str]) -> None:
+    """Remove the cutoffs that would bring back results which are forgotten.
+
+    Which cutoff belongs to which transformation is not on record, so those of other computations
+    with the same result go too: at worst these are computed again.
+    """
+    connection.executemany(
+        "DELETE FROM cutoff WHERE result = ?", [(bytes.fromhex(name),) for name in set(results)]
+    )
 
 
 def put_bucket_probe(connection: sqlite3.Connection, row: tuple[str, str, str, str, str]) -> None:

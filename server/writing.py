@@ -10,9 +10,13 @@ import base64
 import binascii
 import hashlib
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from .batch_tables import Batch, Item
+from .cost_tables import CodeCost
+from .cutoff_tables import Cutoff
+from .failures import MalformedError
 from .protocol import Fields, checksum, encode, execution_record
 from .recipe_tables import NamedRecipe
 
@@ -26,6 +30,16 @@ MAX_FUNCTION_CHARACTERS = 4096
 """The name of a recipe's function."""
 
 
+MAX_AMOUNT = 2**53
+"""The largest number of runs, seconds or bytes that one request adds to a cost."""
+
+CUTOFF = ("skeleton", "checksum", "result", "nbytes", "seconds", "transformation")
+"""What the parts of a cutoff are; the last one may be missing."""
+
+COST = ("runs", "seconds", "nbytes", "loads", "load_seconds")
+"""What the parts of a cost are."""
+
+
 def parse_batch(fields: Fields) -> Batch:
     """Check everything that a batch brings."""
     return Batch(
@@ -33,6 +47,8 @@ def parse_batch(fields: Fields) -> Batch:
         forget=fields.checksums("forget"),
         recipes=[_named_recipe(part) for part in _parts(fields, "recipes")],
         notes=_notes(fields),
+        cutoffs=_cutoffs(fields),
+        costs=_costs(fields),
     )
 
 
@@ -64,6 +80,67 @@ def _notes(fields: Fields) -> list[tuple[str, str]]:
         )
         for name in notes
     ]
+
+
+def _cutoffs(fields: Fields) -> list[Cutoff]:
+    return [
+        _cutoff(_named_parts(CUTOFF, row, f"{fields.what}, cutoffs[{index}]"))
+        for index, row in enumerate(fields.items("cutoffs"))
+    ]
+
+
+def _cutoff(fields: Fields) -> Cutoff:
+    return Cutoff(
+        skeleton=bytes.fromhex(fields.checksum("skeleton")),
+        checksum=bytes.fromhex(fields.checksum()),
+        result=bytes.fromhex(fields.checksum("result")),
+        nbytes=fields.count("nbytes", None),
+        seconds=fields.number("seconds"),
+        transformation=fields.checksum("transformation") if fields.has("transformation") else None,
+    )
+
+
+def _costs(fields: Fields) -> list[CodeCost]:
+    if not fields.has("costs"):
+        return []
+    what = f"{fields.what}, costs"
+    return [
+        _cost(checksum(code, f"Malformed {what}: each name"), _named_parts(COST, row, what))
+        for code, row in fields.mapping("costs").items()
+    ]
+
+
+def _cost(code: str, fields: Fields) -> CodeCost:
+    return CodeCost(
+        code=bytes.fromhex(code),
+        runs=_whole(fields, "runs"),
+        seconds=_amount(fields, "seconds"),
+        nbytes=_amount(fields, "nbytes"),
+        loads=_whole(fields, "loads"),
+        load_seconds=_amount(fields, "load_seconds"),
+    )
+
+
+def _whole(fields: Fields, name: str) -> int:
+    amount = fields.count(name, None, MAX_AMOUNT)
+    if amount is None:
+        raise fields.refuse(f"{name} must be an integer")
+    return amount
+
+
+def _amount(fields: Fields, name: str) -> float:
+    amount = fields.number(name)
+    if amount is None or not 0 <= amount <= MAX_AMOUNT:
+        raise fields.refuse(f"{name} must be a number from 0 to {MAX_AMOUNT}")
+    return amount
+
+
+def _named_parts(names: Sequence[str], row: object, what: str) -> Fields:
+    """Name the parts of a list, for their checks; the last of a cutoff may be missing."""
+    least = len(names) - ("transformation" in names)
+    if not isinstance(row, list) or not least <= len(row) <= len(names):
+        raise MalformedError(f"Malformed {what}: must be a list of {', '.join(names[:least])}")
+    return Fields(dict(zip(names, row, strict=False)), what)
 
 
 def parse_item(fields: Fields) -> Item:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import multiprocessing
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -14,7 +14,9 @@ from serving import hex_of
 
 from seamless_dask_cache.database import (
     AsyncDatabaseClient,
+    Cost,
     DatabaseClient,
+    LeaseAnswer,
     LookupAnswer,
     StoreItem,
     StoreReport,
@@ -78,6 +80,33 @@ def test_batches(client):
     assert client.get_buffer(hex_of("none")) is None
     assert client.forget([TF, RESULT]) == 1
     assert client.lookup([TF]) == {}
+
+
+def test_large_requests_are_sent_without_a_warning(client):
+    """Thousands of items; warnings are errors here, as they may be in a user's tests."""
+    items = [{"transformation": hex_of(f"{n}"), "result": RESULT} for n in range(20_000)]
+    assert client.store(items).stored == 20_000
+    assert len(client.lookup([item["transformation"] for item in items])) == 20_000
+    content = b"x" * 3_000_000
+    client.put_buffer(hex_of(content.decode()), content)
+    assert client.get_buffer(hex_of(content.decode())) == content
+
+
+async def test_a_large_body_can_be_sent_again():
+    """aiohttp does so when a connection turns out to be dead: the second time starts anew."""
+    from seamless_dask_cache.database_body import PIECE, LargeBody
+
+    class Writer(list):
+        async def write(self, piece):
+            self.append(piece)
+
+    content = bytes(range(256)) * 5_000
+    body = LargeBody(content)
+    assert body.size == len(content)
+    for _ in range(2):
+        pieces = Writer()
+        await body.write(pieces)
+        assert b"".join(pieces) == content and max(map(len, pieces)) == PIECE
 
 
 def test_checksum_objects_are_taken(client):
@@ -270,54 +299,70 @@ def test_what_json_cannot_hold_is_a_refusal(client):
     assert client.lookup([TF]) == {}
 
 
-class _ServerOfVersion01(http.server.BaseHTTPRequestHandler):
-    """Knows batches but neither files nor notes."""
-
-    def do_GET(self):
-        self._answer(400, b"ERROR: Malformed request: unknown type")
-
-    def do_PUT(self):
-        self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-        self._answer(200, b'{"stored":1,"existing":0,"diverged":[],"forgotten":0}')
-
-    def _answer(self, status, body):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def old_server():
-    """A server of version 0.1, with the bodies of its PUT requests."""
-    with http.server.HTTPServer(("127.0.0.1", 0), _ServerOfVersion01) as old:
-        old.bodies = []
-        thread = threading.Thread(target=old.serve_forever)
-        thread.start()
-        yield old
-        old.shutdown()
-        thread.join()
+def test_cutoffs_come_back_verified(server, client):
+    """With their contents, by skeleton; none that is damaged."""
+    skeleton, one, two = (hex_of(name) for name in ("s", "1", "2"))
+    client.put_buffer(RESULT, b"content")
+    client.put_buffer(hex_of(""), b"")
+    rows = [(skeleton, one, RESULT, 7, 1.5), (skeleton, two, hex_of(""), None, None, TF)]
+    client.store([], cutoffs=rows)
+    known = {
+        one: LookupAnswer(RESULT, b"content", True, 1.5, 7),
+        two: LookupAnswer(hex_of(""), b"", True),
+    }
+    assert client.cutoffs([skeleton, skeleton, hex_of("never")]) == {skeleton: known}
+    assert {row.content for row in client.cutoffs([skeleton], False)[skeleton].values()} == {None}
+    assert len(client.cutoffs([skeleton], limit=1)[skeleton]) == 1
+    assert client.cutoffs([]) == {}
+    connection = sqlite3.connect(server.file)
+    connection.execute("UPDATE buffer SET content = ? WHERE checksum = ?", (b"damaged", RESULT))
+    connection.commit()
+    connection.close()
+    assert client.cutoffs([skeleton]) == {skeleton: {two: known[two]}}
 
 
-def test_no_result_that_depends_on_files_goes_to_a_server_that_would_drop_them(old_server):
-    """An embedded server of version 0.1 may still run after an upgrade."""
-    with DatabaseClient(f"http://127.0.0.1:{old_server.server_port}") as client:
-        with pytest.raises(DatabaseError, match="too old"):
-            client.store([StoreItem(TF, RESULT, files=FILES)])
-        assert old_server.bodies == []
-        client.store([StoreItem(TF, RESULT)])
-        assert len(old_server.bodies) == 1
+def test_costs_come_with_a_lookup(client):
+    """As sums; unknown codes are not there."""
+    code = hex_of("def f")
+    client.store([ITEM], costs={code: Cost(2, 3.0, 100, 1, 0.5)})
+    client.store([], costs={code: (1, 1.0, 50, 0, 0.0)})
+    found, costs = client.lookup_with_costs([TF, RESULT], [code, TF])
+    assert found == client.lookup([TF])
+    assert costs == {code: Cost(3, 4.0, 150.0, 1, 0.5)}
+    assert client.lookup_with_costs([], [code]) == ({}, costs)
+    assert client.lookup_with_costs([], []) == ({}, {})
+
+
+def test_divergences_are_listed(client):
+    """Newest first."""
+    client.store([ITEM])
+    for name in ("x", "y"):
+        client.store([StoreItem(TF, hex_of(name))])
+    found = client.divergences()
+    assert [(row["result"], row["first"]) for row in found] == [
+        (hex_of("y"), RESULT),
+        (hex_of("x"), RESULT),
+    ]
+    assert len(client.divergences(limit=1)) == 1
+
+
+async def test_the_asynchronous_client_leases(server):
+    """Awaited."""
+    async with AsyncDatabaseClient(server.url) as client:
+        assert (await client.acquire("x", [TF], 30)).granted == {TF}
+        assert await client.renew("x", 30) == 1
+        assert set((await client.leases([TF])).held) == {TF}
+        assert await client.release_all("x") == 1
+        assert await client.leases([]) == await client.acquire("x", [], 30) == LeaseAnswer()
 
 
 def test_clients_and_server_agree_on_limits():
     """The server imports nothing of the clients."""
-    from seamless_dask_cache.server import handlers, writing
+    from seamless_dask_cache.server import cache_handlers, cutoffs, writing
 
     from seamless_dask_cache import database_messages
 
     assert database_messages.MAX_FILES_BYTES == writing.MAX_FILES_BYTES
     assert database_messages.MAX_NOTE_BYTES == writing.MAX_NOTE_BYTES
-    assert database_messages.MAX_DOCUMENTS == handlers.MAX_DOCUMENTS
+    assert database_messages.MAX_DOCUMENTS == cache_handlers.MAX_DOCUMENTS
+    assert database_messages.MAX_CUTOFFS == cutoffs.MAX_OF_SKELETON

@@ -236,6 +236,17 @@ def test_forgetting_removes_everything_but_shared_results(server):
     connection.close()
 
 
+def test_an_empty_content_is_a_content(server):
+    """Such as that of an empty text; the lookup of others in the same request works too."""
+    empty, other = _item("e"), _item("o")
+    empty["result"], empty["content"] = hex_of(""), ""
+    empty["record"] = {**empty["record"], "result_checksum": hex_of("")}
+    server.put("batch", store=[empty, other])
+    found = _lookup(server, empty, other)
+    assert (found[empty["transformation"]]["content"], len(found)) == ("", 2)
+    assert server.get("buffer", checksum=hex_of("")) == (200, "")
+
+
 def test_entries_are_listed_newest_first_by_prefix_and_page(server):
     """As `ls` shows them."""
     server.put("batch", store=[_item("a" * n) for n in (1, 3, 2)])

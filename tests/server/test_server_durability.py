@@ -20,7 +20,7 @@ from seamless_dask_cache.server import cache_tables, tables
 from seamless_dask_cache.server import database as database_module
 from seamless_dask_cache.server.app import build_app
 from seamless_dask_cache.server.database import Database
-from seamless_dask_cache.server.handlers import Context
+from seamless_dask_cache.server.registry import Context
 from serving import hex_of, wait_for
 
 

@@ -145,7 +145,7 @@ def test_as_many_files_as_are_allowed_come_back_whole(server):
 def _as_version_0_1(file):
     """Make a file what version 0.1 leaves behind: without our newer tables."""
     connection = sqlite3.connect(file)
-    for table in ("files_read", "recipe", "note"):
+    for table in ("files_read", "recipe", "note", "cutoff", "cost"):
         connection.execute(f"DROP TABLE {table}")
     connection.execute("PRAGMA user_version = 1")
     connection.close()
@@ -167,6 +167,8 @@ def test_an_old_file_is_served_read_only_as_if_the_tables_were_empty(start_serve
     assert _found(server)["result"] == RESULT and "files" not in _found(server)
     assert server.get("recipes", checksums=[TF]) == server.get("recipes") == (200, [])
     assert server.get("notes", checksums=[TF]) == (200, {})
+    assert server.get("cutoffs", skeletons=[TF]) == (200, {})
+    assert server.get("batch", transformations=[], codes=[TF])[1]["costs"] == {}
     server.stop()
     connection = sqlite3.connect(old_file)
     assert connection.execute("PRAGMA user_version").fetchone() == (1,)
@@ -180,7 +182,7 @@ def test_an_old_file_is_upgraded_by_a_writable_server(start_server, old_file):
     assert _found(server)["files"] == OLD
     server.stop()
     connection = sqlite3.connect(old_file)
-    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (3,)
     connection.close()
 
 

@@ -8,7 +8,7 @@ import socket
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from seamless_dask_cache.server.handlers import HANDLERS
+from seamless_dask_cache.server.app import HANDLERS
 from serving import hex_of
 
 TYPES = sorted({type_ for _, type_ in HANDLERS})
@@ -17,6 +17,8 @@ FIELDS = (
     *("bucket_kind", "label", "bucket_checksum", "captured_at", "freshness_tokens"),
     *("store", "forget", "transformations", "inline", "prefix", "limit", "offset"),
     *("recipes", "notes", "checksums", "function", "content", "files"),
+    *("cutoffs", "costs", "codes", "skeletons", "holder", "acquire", "release", "seconds"),
+    *("renew", "release_all"),
 )
 
 _scalars = (
