@@ -1,31 +1,26 @@
-"""The plugin's link to the database: bounded waiting, reconnecting, write-back."""
+"""The plugin's link to the database: questions that never hold a computation for long."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 from seamless_dask_cache.database import AsyncDatabaseClient, LookupAnswer
-from seamless_dask_cache.errors import DatabaseError, DatabaseUnavailableError
+from seamless_dask_cache.errors import DatabaseError
+
+from .connection import UNAVAILABLE, Connect, Connection, Question
+from .outbox import Cutoff, Item
+from .spool import Spool
+from .writer import Description, Stored, Writer
 
 logger = logging.getLogger(__name__)
 
-MAX_WAITING = 100_000
-MAX_BATCH = 2_000
-DESCRIBED_AT_ONCE = 50
-MAX_DESCRIPTIONS = 100
-GATHER_SECONDS = 0.02
-FIRST_RETRY_SECONDS = 0.5
-LAST_RETRY_SECONDS = 30.0
+__all__ = ["DatabaseLink", "Description"]
+
+PROBED_AT_ONCE = 1_000
 
 T = TypeVar("T")
-Connect = Callable[[], Coroutine[Any, Any, AsyncDatabaseClient]]
-Stored = Callable[[list[dict[str, Any]]], None]
-Description = Callable[[], tuple[list[dict[str, str]], dict[str, dict[str, Any]]]]
 
 
 class DatabaseLink:
@@ -42,11 +37,14 @@ class DatabaseLink:
         Told of every batch that the database acknowledged.
     writable : bool
         False drops writes silently.
+    spool : Spool, optional
+        Where records wait while the database is away. Without it they wait in memory, at most
+        100,000, and end with the process.
 
     Notes
     -----
-    Used from one event loop. A lookup that fails is an empty answer. Failures are warned of once
-    until the database answers again. Writes wait in memory, at most 100,000; the oldest go first.
+    Used from one event loop. A lookup that fails is an empty answer; after it the database is left
+    alone until it answered in the background. Failures are warned of once until then.
     """
 
     def __init__(
@@ -56,25 +54,12 @@ class DatabaseLink:
         patience: float,
         on_stored: Stored,
         writable: bool = True,
+        spool: Spool | None = None,
     ):
-        self.connect = connect
-        self.patience = patience
-        self.on_stored = on_stored
         self.writable = writable
-        self.failures = 0
-        self.dropped = 0
-        self._client: AsyncDatabaseClient | None = None
-        self._away_until = 0.0
-        self._closed = False
-        self._retry_seconds = FIRST_RETRY_SECONDS
-        self._waiting: deque[dict[str, Any]] = deque()
-        self._forgets: set[str] = set()
-        self._descriptions: deque[Description] = deque(maxlen=MAX_DESCRIPTIONS)
-        self._connecting = asyncio.Lock()
-        self._wake = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._writer: asyncio.Task[None] | None = None
+        self.connection = Connection(connect, patience)
+        self._writer = Writer(self.connection, on_stored, spool if writable else None)
+        self._refused: dict[str, AsyncDatabaseClient | None] = {}
 
     async def open(self, *, must_answer: bool = True) -> None:
         """Connect for the first time.
@@ -85,54 +70,174 @@ class DatabaseLink:
             When no database answers and `must_answer` is true; otherwise that is warned of.
         """
         try:
-            self._client = await self.connect()
+            await self.connection.client()
         except (DatabaseError, OSError) as error:
             if must_answer:
                 raise
-            self._failed(error)
-        self._writer = asyncio.create_task(self._write())
+            self.connection.failed(error)
+        self._writer.start()
+
+    async def close(self, timeout: float = 5.0) -> None:
+        """Flush, or leave what cannot be written to the spool; then disconnect.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds to wait for a database that is there. Disks may take some more.
+        """
+        await self._writer.close(timeout)
+        await self.connection.close()
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a lookup may take."""
+        return self.connection.patience
+
+    @patience.setter
+    def patience(self, seconds: float) -> None:
+        self.connection.patience = seconds
 
     @property
     def away(self) -> bool:
-        """Whether the database failed so recently that it is not asked again yet."""
-        return self._closed or time.monotonic() < self._away_until
+        """Whether the database failed, and has not answered since."""
+        return self.connection.away
 
-    # Reading ----------------------------------------------------------------------------------
+    @property
+    def failures(self) -> int:
+        """How many questions had no answer."""
+        return self.connection.failures
+
+    @property
+    def dropped(self) -> int:
+        """How many records will never be written: refused by the server, or too many."""
+        return self._writer.dropped
+
+    @property
+    def unwritten(self) -> int:
+        """How many records wait, in memory and in the spool."""
+        return self._writer.unwritten
+
+    # Results ------------------------------------------------------------------------------------
 
     async def lookup(self, transformations: list[str]) -> dict[str, LookupAnswer]:
         """Ask for many transformations at once; what cannot be had in time is not there."""
-        if not transformations or self.away:
+        if not transformations:
             return {}
+        found = await self._look(lambda client: client.lookup(transformations), transformations)
+        return {} if found is None else found
+
+    async def lookup_with_costs(
+        self, transformations: list[str], codes: Collection[str]
+    ) -> tuple[dict[str, LookupAnswer], dict[str, Any]]:
+        """Ask for transformations, and for what running some codes cost so far.
+
+        Returns
+        -------
+        answers, costs : dict
+            Both empty when they cannot be had in time.
+        """
+        if not codes:
+            return await self.lookup(transformations), {}
+        found = await self._look(
+            lambda client: client.lookup_with_costs(transformations, codes), transformations
+        )
+        return ({}, {}) if found is None else found
+
+    async def _look(self, question: Question[T], transformations: Sequence[str]) -> T | None:
+        if self.away:
+            return None
         try:
-            found = await asyncio.wait_for(self._lookup(transformations), self.patience)
-        except (DatabaseError, asyncio.TimeoutError, OSError) as error:
-            self._failed(error)
-            return {}
-        self._succeeded()
+            found = await self.connection.ask_in_time(question)
+        except Exception as error:
+            if _is_refusal(error):
+                self._note_refusal("lookups", error)
+            else:
+                some = list(transformations[:PROBED_AT_ONCE]) or ["0" * 64]
+                self.connection.failed(error, lambda client: client.lookup(some))
+            return None
+        self.connection.succeeded()
         return found
 
-    async def _lookup(self, transformations: list[str]) -> dict[str, LookupAnswer]:
-        return await self._patiently(lambda client: client.lookup(transformations))
+    async def cutoffs(self, skeletons: list[str]) -> dict[str, dict[str, LookupAnswer]]:
+        """Ask what shallow transformations gave: skeleton -> checksum -> answer.
 
-    async def _patiently(self, question: Callable[[AsyncDatabaseClient], Awaitable[T]]) -> T:
+        Empty when the database is away, or too old to know.
+        """
+        if not skeletons:
+            return {}
+        found = await self._extra("cutoffs", lambda client: client.cutoffs(skeletons))
+        return {} if found is None else found
+
+    # Leases -------------------------------------------------------------------------------------
+
+    async def acquire(
+        self,
+        holder: str,
+        transformations: Sequence[str],
+        seconds: float,
+        release: Iterable[str] = (),
+    ) -> Any:
+        """Take leases; None when the database cannot answer, or knows no leases.
+
+        Parameters
+        ----------
+        holder : str
+            Who takes them.
+        transformations : list of str
+        seconds : float
+            How long they hold.
+        release : iterable of str
+            Leases of the holder's to give up.
+
+        Returns
+        -------
+        LeaseAnswer or None
+        """
+        released = list(release)
+        return await self._extra(
+            "leases", lambda client: client.acquire(holder, transformations, seconds, released)
+        )
+
+    async def renew(self, holder: str, seconds: float) -> int | None:
+        """Renew all leases of a holder; returns their number, None without an answer."""
+        return await self._extra("leases", lambda client: client.renew(holder, seconds))
+
+    async def release_all(self, holder: str) -> Any:
+        """Give up all leases of a holder; returns what the client does, None without an answer."""
+        return await self._extra("leases", lambda client: client.release_all(holder))
+
+    async def leases(self, transformations: Sequence[str]) -> Any:
+        """Ask who computes some transformations; a LeaseAnswer, or None without an answer."""
+        return await self._extra("leases", lambda client: client.leases(transformations))
+
+    async def _extra(self, what: str, question: Question[T]) -> T | None:
+        """Ask what an older server refuses; it is then not asked again on this connection."""
+        client = self.connection.current
+        if client is not None and self._refused.get(what) is client:
+            return None
         try:
-            return await question(await self._connected())
-        except DatabaseUnavailableError:
-            # An embedded server that had nothing to do has stopped; connecting starts it again.
-            await self._disconnect()
-            return await question(await self._connected())
+            return await self._asked(question)
+        except Exception as error:
+            self._note_refusal(what, error)
+            return None
+
+    def _note_refusal(self, what: str, error: Exception) -> None:
+        is_first = what == "lookups" and what not in self._refused
+        self._refused[what] = self.connection.current
+        level = logging.WARNING if is_first else logging.DEBUG
+        logger.log(level, "The cache database answers no %s: %s", what, error)
+
+    # Explanations -------------------------------------------------------------------------------
 
     async def summary(self) -> dict[str, Any]:
         """Return what the database holds in all; an empty dict when it does not answer."""
         try:
-            return await asyncio.wait_for(self._summary(), self.patience)
-        except (DatabaseError, asyncio.TimeoutError, OSError) as error:
-            self._failed(error)
+            found = await self.connection.ask_in_time(lambda client: client.summary())
+        except (DatabaseError, *UNAVAILABLE) as error:
+            self.connection.failed(error)
             return {}
-
-    async def _summary(self) -> dict[str, Any]:
-        client = await self._connected()
-        return dict(await client.summary())
+        self.connection.succeeded()
+        return dict(found)
 
     async def recipes(
         self,
@@ -152,7 +257,7 @@ class DatabaseLink:
         limit : int
             How many at most, up to 1,000.
         """
-        return await self._asked(
+        return await self._explained(
             lambda client: client.recipes(function, checksums=checksums, limit=limit)
         )
 
@@ -160,72 +265,79 @@ class DatabaseLink:
         """Return notes on checksums; those that are known, none when the database is away."""
         if not checksums:
             return {}
-        return await self._asked(lambda client: client.notes(checksums)) or {}
+        return await self._explained(lambda client: client.notes(checksums)) or {}
 
-    async def _asked(self, question: Callable[[AsyncDatabaseClient], Awaitable[T]]) -> T | None:
-        """Ask something that only an explanation needs: no refusal makes the database away."""
-        if self.away:
-            return None
+    async def _explained(self, question: Question[T]) -> T | None:
         try:
-            found = await asyncio.wait_for(self._patiently(question), self.patience)
-        except (DatabaseUnavailableError, asyncio.TimeoutError, OSError) as error:
-            self._failed(error)
-            return None
+            return await self._asked(question)
         except DatabaseError as error:
             logger.info("The database has nothing to explain with: %s", error)
             return None
-        self._succeeded()
+
+    async def _asked(self, question: Question[T]) -> T | None:
+        """Ask in time; None when the database is away, while a refusal is raised."""
+        if self.away:
+            return None
+        try:
+            found = await self.connection.ask_in_time(question)
+        except UNAVAILABLE as error:
+            self.connection.failed(error)
+            return None
+        self.connection.succeeded()
         return found
 
-    async def _connected(self) -> AsyncDatabaseClient:
-        # One connection attempt at a time: it may start a server.
-        async with self._connecting:
-            if self._closed:
-                raise DatabaseUnavailableError("the link is closed")
-            if self._client is None:
-                self._client = await self.connect()
-            return self._client
+    # Writing ------------------------------------------------------------------------------------
 
-    def _failed(self, error: BaseException) -> None:
-        self.failures += 1
-        self._descriptions.clear()
-        if self._retry_seconds == FIRST_RETRY_SECONDS and not self._closed:
-            logger.warning(
-                "The cache database does not answer (%s). Computations go on without it.",
-                str(error) or f"no answer within {self.patience:g} s",
-            )
-        self._away_until = time.monotonic() + self._retry_seconds
-        self._retry_seconds = min(2 * self._retry_seconds, LAST_RETRY_SECONDS)
-        self._closing = asyncio.ensure_future(self._disconnect())
+    def store(self, item: Item) -> None:
+        """Queue one record.
 
-    async def _disconnect(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
-
-    def _succeeded(self) -> None:
-        if self._retry_seconds != FIRST_RETRY_SECONDS:
-            logger.info("The cache database answers again.")
-        self._retry_seconds = FIRST_RETRY_SECONDS
-        self._away_until = 0.0
-
-    # Writing ----------------------------------------------------------------------------------
-
-    def store(self, item: dict[str, Any]) -> None:
-        """Queue one record."""
+        Parameters
+        ----------
+        item : dict
+            The fields of `StoreItem`; and, if wanted, ``cutoffs`` (a list of rows) and ``costs``
+            (a dict), as for `note_cutoff` and `note_cost`.
+        """
         if not self.writable:
             return
-        self._waiting.append(item)
-        if len(self._waiting) > MAX_WAITING:
-            self._waiting.popleft()
-            self.dropped += 1
-        self._awake()
+        record = {name: part for name, part in item.items() if name not in ("cutoffs", "costs")}
+        self._writer.outbox.store(record)
+        for row in item.get("cutoffs") or ():
+            self.note_cutoff(row)
+        for code, sums in (item.get("costs") or {}).items():
+            self.note_cost(code, sums)
+        self._writer.awake()
 
     def forget(self, transformation: str) -> None:
         """Queue the removal of one record."""
         if self.writable:
-            self._forgets.add(transformation)
-            self._awake()
+            self._writer.outbox.forget(transformation)
+            self._writer.awake()
+
+    def note_cutoff(self, row: Cutoff) -> None:
+        """Queue what a shallow transformation gave; a hint, which may get lost.
+
+        Parameters
+        ----------
+        row : tuple
+            Skeleton, checksum, result, nbytes, seconds.
+        """
+        if self.writable:
+            self._writer.outbox.note_cutoff(row)
+            self._writer.awake()
+
+    def note_cost(self, code: str, sums: Sequence[float]) -> None:
+        """Queue what running a piece of code cost; a hint, which may get lost.
+
+        Parameters
+        ----------
+        code : str
+            Checksum.
+        sums : sequence of numbers
+            Runs, seconds, nbytes, loads, load_seconds; added up until they are written.
+        """
+        if self.writable:
+            self._writer.outbox.note_cost(code, sums)
+            self._writer.awake()
 
     def describe(self, description: Description) -> None:
         """Queue recipes and notes, which only explanations need; they come after all records.
@@ -234,120 +346,15 @@ class DatabaseLink:
         ----------
         description : callable
             Makes them, in a thread, when it is their turn. The oldest of more than 100 are dropped,
-            and so is what the database does not take.
+            and so is what the database does not take, or cannot take now.
         """
-        # A description holds a whole graph, and is not worth keeping until the database is back.
         if self.writable and not self.away:
-            self._descriptions.append(description)
-            self._awake()
-
-    def _awake(self) -> None:
-        self._idle.clear()
-        self._wake.set()
+            self._writer.describe(description)
 
     async def flush(self, timeout: float | None = None) -> bool:
-        """Wait until everything queued is acknowledged; tell whether that happened in time."""
-        try:
-            await asyncio.wait_for(self._idle.wait(), timeout)
-        except asyncio.TimeoutError:
-            return False
-        return True
-
-    async def close(self, timeout: float = 5.0) -> None:
-        """Flush, then disconnect."""
-        if not await self.flush(timeout):
-            logger.warning("%d cache records could not be written", len(self._waiting))
-        self._closed = True
-        if self._writer is not None:
-            self._writer.cancel()
-            await asyncio.gather(self._writer, return_exceptions=True)
-        await self._disconnect()
-
-    async def _write(self) -> None:
-        while True:
-            await self._wake.wait()
-            await asyncio.sleep(GATHER_SECONDS)
-            self._wake.clear()
-            while self._waiting or self._forgets or self._descriptions:
-                try:
-                    if self._waiting or self._forgets:
-                        await self._write_batch()
-                    else:
-                        await self._write_descriptions()
-                except Exception:
-                    # Whatever it is, the next records may fare better; the loop must go on.
-                    logger.warning("writing cache records failed", exc_info=True)
-                    await asyncio.sleep(FIRST_RETRY_SECONDS)
-            self._idle.set()
-
-    async def _write_batch(self) -> None:
-        forgets = list(self._forgets)
-        items = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
-        try:
-            client = await self._connected()
-            if forgets:
-                await client.forget(forgets)
-                self._forgets.difference_update(forgets)
-            if items:
-                await client.store(items)
-        except (DatabaseUnavailableError, asyncio.TimeoutError, OSError) as error:
-            self._waiting.extendleft(reversed(items))
-            self._failed(error)
-            await asyncio.sleep(max(0.0, self._away_until - time.monotonic()))
-        except DatabaseError as error:
-            self._forgets.difference_update(forgets)
-            await self._refused(items, error)
-        except Exception:
-            self._forgets.difference_update(forgets)
-            self.dropped += len(items)
-            raise
-        else:
-            self._succeeded()
-            self.on_stored(items)
-
-    async def _write_descriptions(self) -> None:
-        waiting = self._descriptions
-        some = [waiting.popleft() for _ in range(min(DESCRIBED_AT_ONCE, len(waiting)))]
-        recipes, notes = await asyncio.to_thread(_described, some)
-        if not (recipes or notes) or self.away:
-            return
-        try:
-            await self._patiently(lambda client: client.store([], recipes=recipes, notes=notes))
-        except (DatabaseUnavailableError, asyncio.TimeoutError, OSError) as error:
-            self._failed(error)
-        except DatabaseError as error:
-            logger.debug("The cache database took no recipes and notes: %s", error)
-        else:
-            self._succeeded()
-
-    async def _refused(self, items: list[dict[str, Any]], error: DatabaseError) -> None:
-        """Drop the one record that the server refused, and write the others of its batch."""
-        if len(items) == 1:
-            self.dropped += 1
-            level = logging.WARNING if self.dropped == 1 else logging.DEBUG
-            logger.log(level, "The cache database refused a record: %s", error)
-            return
-        client = await self._connected()
-        for item in items:
-            try:
-                await client.store([item])
-            except DatabaseUnavailableError:
-                self._waiting.append(item)
-            except DatabaseError as single:
-                await self._refused([item], single)
-            else:
-                self.on_stored([item])
+        """Wait until everything queued or spooled is acknowledged; tell whether it was in time."""
+        return await self._writer.flush(timeout)
 
 
-def _described(descriptions: list[Description]) -> tuple[list[dict[str, str]], dict[str, Any]]:
-    recipes: list[dict[str, str]] = []
-    notes: dict[str, Any] = {}
-    for describe in descriptions:
-        try:
-            more, new = describe()
-        except BaseException:
-            logger.info("a graph could not be described for explanations", exc_info=True)
-            continue
-        recipes += more
-        notes.update(new)
-    return recipes, notes
+def _is_refusal(error: Exception) -> bool:
+    return isinstance(error, DatabaseError) and not isinstance(error, UNAVAILABLE)

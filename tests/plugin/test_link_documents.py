@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from seamless_dask_cache.scheduler_plugin.link import (
-    DESCRIBED_AT_ONCE,
-    MAX_DESCRIPTIONS,
-    DatabaseLink,
-)
+from seamless_dask_cache.scheduler_plugin.link import DatabaseLink
+from seamless_dask_cache.scheduler_plugin.writer import DESCRIBED_AT_ONCE, MAX_DESCRIPTIONS
 
 from seamless_dask_cache.errors import DatabaseError, DatabaseUnavailableError
 
