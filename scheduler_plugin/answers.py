@@ -5,7 +5,7 @@ they are now.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from seamless_dask_cache.dask_internals import Key
 from seamless_dask_cache.database import LookupAnswer
@@ -44,29 +44,38 @@ def expired(submission: Submission, answers: Answers, now: float) -> list[str]:
     return [known[key].checksum for key in stale if known[key].checksum in answers]
 
 
-def judge_files(submission: Submission, answers: Answers, held: dict[Key, Reads]) -> None:
+def judge_files(
+    answers: Answers, held: Mapping[Key, Reads]
+) -> tuple[dict[str, str], dict[Key, str]]:
     """Find out which files changed since stored results and held ones were made of them.
 
     Parameters
     ----------
-    submission : Submission
-        Gets ``changed`` and ``outdated``.
     answers : dict
         Transformation checksum to answer.
-    held : dict
+    held : mapping
         Key to what the scheduler's result was read from.
+
+    Returns
+    -------
+    changed : dict
+        Transformation checksum to a file that changed.
+    outdated : dict
+        Key that the scheduler holds to a file that changed.
     """
     states = States()
+    changed, outdated = {}, {}
     for transformation, answer in answers.items():
         if answer.files:
-            changed = states.changed(answer.files)
-            if changed is not None:
-                submission.changed[transformation] = changed
+            file = states.changed(answer.files)
+            if file is not None:
+                changed[transformation] = file
     for key, reads in held.items():
         files = reads.all()
-        changed = "a file" if files is None else states.changed(files)
-        if changed is not None:
-            submission.outdated[key] = changed
+        file = "a file" if files is None else states.changed(files)
+        if file is not None:
+            outdated[key] = file
+    return changed, outdated
 
 
 def servable(answers: Answers, store: BufferStore, broken: Collection[str]) -> Answers:

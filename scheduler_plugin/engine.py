@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
 import time
 import uuid
 from collections.abc import Collection, Iterable
-from functools import partial
 from typing import Any
 
 from seamless_dask_cache.dask_internals import (
     Key,
-    ask_holder,
     hand_over,
-    is_scattered,
-    materialize,
-    open_message,
-    run_offloaded,
 )
 from seamless_dask_cache.database import LookupAnswer
 from seamless_dask_cache.identity.effects import NETWORK
@@ -26,19 +19,21 @@ from seamless_dask_cache.identity.graph import Refusal, is_task
 from seamless_dask_cache.identity.recipe import Identity
 from seamless_dask_cache.storage import BufferStore
 
-from .answers import Answers, expired, judge_files, servable
+from .answers import Answers, servable
 from .documents import describing
 from .identifying import IdentifyingThreads
 from .keys import KeyMemory, refuse_downstream
 from .lineage import Lineage
 from .link import DatabaseLink
 from .policy import Policy
-from .reads import ReadMemory, Reads, fits
+from .preparing import Preparation
+from .reads import ReadMemory, fits
 from .restore import RestoreTask
 from .rewrite import HeldTask, Plan, rewrite
+from .sparing import Sparing
 from .stats import Stats
-from .submission import Submission, judge_annotations
-from .worker import CONTENT, StoringTask
+from .submission import Submission
+from .worker import StoringTask
 
 logger = logging.getLogger(__name__)
 
@@ -79,80 +74,52 @@ class Engine:
         self.remarks: dict[str, str] = {}
         self.threads = IdentifyingThreads(policy.patience)
         self.described: set[str] = set()
+        self.sparing = Sparing(self)
+        self._warned = False
         self._session = uuid.uuid4().hex[:12]
         self._graphs = itertools.count()
 
     # Preparing: everything that may take time ---------------------------------------------------
 
-    async def prepare(self, message: dict[str, Any]) -> Submission:
-        """Materialize, identify and look up one submitted graph.
+    async def prepare_all(self, messages: list[dict[str, Any]]) -> list[Submission | None]:
+        """Materialize, identify and look up graphs that arrived together.
 
         Parameters
         ----------
-        message : dict
-            The arguments of ``Scheduler.update_graph``.
+        messages : list of dict
+            The arguments of ``Scheduler.update_graph``, of one client, in their order.
+
+        Returns
+        -------
+        list
+            One submission for each; None for one that cannot be judged.
         """
-        expression = open_message(message["expr_ser"])
-        keys = set(message["keys"])
-        graph, annotations = await run_offloaded(materialize, expression, keys)
-        submission = Submission(graph, annotations, keys, message.get("annotations") or {})
-        submission.trusted, never = judge_annotations(
-            graph, annotations, submission.everywhere, message.get("actors")
-        )
-        externals = submission.external_keys()
-        await self._learn_scattered(externals)
-        submission.externals = self.keys.snapshot(externals)
-        effects = dict(self.effects)
-        work = partial(submission.identify, self.policy, never=never, effects=effects)
-        await self.threads.run(work)
-        answers = await self.link.lookup(submission.transformations())
-        for transformation in expired(submission, answers, time.time()):
-            self._drop(answers, transformation)
-        submission.answers = await self._countable_in_time(submission, answers)
+        return await Preparation(self, messages).run()
+
+    async def prepare(self, message: dict[str, Any]) -> Submission:
+        """Prepare a single graph.
+
+        Raises
+        ------
+        ValueError
+            When it cannot be judged.
+        """
+        (submission,) = await self.prepare_all([message])
+        if submission is None:
+            raise ValueError("the cache cannot judge this graph")
         return submission
-
-    async def _countable_in_time(self, submission: Submission, answers: Answers) -> Answers:
-        # A file system that hangs must not hold the thread that all graphs share.
-        held = self.reads.among([*submission.graph, *submission.externals])
-        try:
-            looking = asyncio.to_thread(self._countable, submission, answers, held)
-            found = await asyncio.wait_for(looking, self.policy.patience)
-        except asyncio.TimeoutError:
-            logger.warning("The file system does not answer. Computing without the cache.")
-            submission.outdated.update(dict.fromkeys(held, "a file system that does not answer"))
-            return {}
-        for transformation in submission.changed:
-            self._drop(found, transformation)
-        return found
-
-    def _countable(
-        self, submission: Submission, answers: Answers, held: dict[Key, Reads]
-    ) -> Answers:
-        judge_files(submission, answers, held)
-        return self._servable(answers)
 
     def _servable(self, answers: Answers) -> Answers:
         return servable(answers, self.store, self.broken)
 
-    def _drop(self, answers: Answers, transformation: str) -> None:
-        answers.pop(transformation, None)
-        self.link.forget(transformation)
-
-    async def _learn_scattered(self, keys: set[Key]) -> None:
-        """Identify scattered data by its content; workers that hold it hash it, all at once.
-
-        What could not be identified in time is refused from then on, rather than asked for again.
-        """
-        unknown = [k for k in keys if not self.keys.knows(k) and is_scattered(self.scheduler, k)]
-        if not unknown:
-            return
-        patience = self.policy.patience
-        asking = (ask_holder(self.scheduler, CONTENT, key, patience) for key in unknown)
-        for key, found in zip(unknown, await asyncio.gather(*asking), strict=True):
-            if found is None:
-                self.keys.learn(key, Refusal("the content of scattered data is not certain", key))
-            else:
-                self.keys.learn(key, Identity(found, None, "", ""))
+    def survived(self, action: str, error: BaseException) -> None:
+        """Count a fault of the cache that reaches nobody; the first one is warned of."""
+        self.stats.errors += 1
+        level = logging.DEBUG if self._warned else logging.WARNING
+        self._warned = True
+        logger.log(
+            level, "%s failed; it runs without the cache (%s)", action, error, exc_info=error
+        )
 
     # Deciding: in one tick with the scheduler ---------------------------------------------------
 
@@ -169,19 +136,11 @@ class Engine:
             refuse_downstream(graph, submission.identities, found, submission.order)
         name = f"{self._session}-{next(self._graphs)}"
 
+        used = {d for node in graph.values() for d in node.dependencies}
+
         def storing(key: Key, node: Any, identity: Identity, requested: bool) -> StoringTask:
             options = (identity.code, name, requested, identity.trusted, identity.covers)
-            return StoringTask(node, *options)
-
-        def restoring(key: Key, identity: Identity, answer: LookupAnswer) -> RestoreTask:
-            return RestoreTask(
-                key,
-                identity.checksum,
-                answer.result,
-                answer.content,
-                self.store,
-                self.policy.allow_pickle,
-            )
+            return StoringTask(node, *options, key in used)
 
         plan = rewrite(
             graph,
@@ -190,11 +149,22 @@ class Engine:
             submission.answers,
             held=self._held,
             storing=storing,
-            restoring=restoring,
+            restoring=self.restoring,
         )
         submission.restored = plan.restored
         self._describe(submission, plan)
         return plan
+
+    def restoring(self, key: Key, identity: Identity, answer: LookupAnswer) -> RestoreTask:
+        """Return the node that brings a result back."""
+        return RestoreTask(
+            key,
+            identity.checksum,
+            answer.result,
+            answer.content,
+            self.store,
+            self.policy.allow_pickle,
+        )
 
     def _describe(self, submission: Submission, plan: Plan) -> None:
         identifier, submission.identifier = submission.identifier, None
@@ -238,17 +208,36 @@ class Engine:
                 self.keys.learn(key, entry)
                 self.lineages.setdefault(key, lineage)
             if key in submission.restored:
-                self.reads.note(key, submission.restored[key].files or {}, ())
+                self._learn_restored(key, submission)
+        self.sparing.learn(submission, keys)
+
+    def _learn_restored(self, key: Key, submission: Submission) -> None:
+        identity, answer = submission.identities.known[key], submission.restored[key]
+        files = answer.files or {}
+        self.reads.note(key, files, ())
+        if identity.checksum in submission.by_content and fits(files):
+            self.record_known(key, identity, answer, files)
 
     def _lineage_of(self, submission: Submission) -> Lineage:
         externals = {k: self.lineages[k] for k in submission.externals if k in self.lineages}
-        return Lineage(submission.graph, submission.annotations, submission.everywhere, externals)
+        return Lineage(
+            submission.graph,
+            submission.annotations,
+            submission.everywhere,
+            externals,
+            submission.identities.inner,
+        )
 
     def record(self, key: Key, facts: dict[str, Any]) -> None:
-        """Queue the record of a result that a worker stored."""
+        """Write down what is known of a result: its checksum, and its record if it is stored."""
         identity = self.keys.get(key)
         if isinstance(identity, Refusal):
             return
+        self.sparing.note(key, identity, facts)
+        if "result" in facts:
+            self._record_stored(key, identity, facts)
+
+    def _record_stored(self, key: Key, identity: Identity, facts: dict[str, Any]) -> None:
         self.broken.discard(facts["result"])
         self.remarks.pop(identity.checksum, None)
         content = facts.get("content")
@@ -282,6 +271,27 @@ class Engine:
         }
         self.link.store(item)
         self.keys.drop_recipe(key)
+
+    def record_known(
+        self, key: Key, identity: Identity, answer: LookupAnswer, files: dict[str, str]
+    ) -> None:
+        """Queue the record of a result that was found by the content of its inputs."""
+        self.link.store(
+            {
+                "transformation": identity.checksum,
+                "result": answer.result,
+                "files": files,
+                "recipe": identity.recipe.decode() if identity.recipe else None,
+                "entry": {
+                    "function": identity.function,
+                    "key_prefix": _prefix(key),
+                    "seconds": answer.seconds,
+                    "nbytes": answer.nbytes,
+                    "created": time.time(),
+                    "format": None,
+                },
+            }
+        )
 
     def _note_environment(self, checksum: str, distributions: dict[str, str]) -> None:
         note = {"kind": "environment", "distributions": distributions}
@@ -330,7 +340,7 @@ class Engine:
     def acknowledge(self, items: list[dict[str, Any]]) -> None:
         """Count records that the database acknowledged."""
         self.stats.stored += len(items)
-        self.stats.bytes_stored += sum(item["entry"]["nbytes"] for item in items)
+        self.stats.bytes_stored += sum(item["entry"]["nbytes"] or 0 for item in items)
 
     def distrust(self, transformation: str, result: str, *, gone: bool) -> None:
         """Serve a result no more that could not be restored; drop its record if it is gone."""
@@ -352,15 +362,18 @@ class Engine:
         """Take over what another engine knows of the scheduler's keys."""
         self.keys, self.lineages = predecessor.keys, predecessor.lineages
         self.effects, self.reads = predecessor.effects, predecessor.reads
+        self.sparing.contents.update(predecessor.sparing.contents)
 
     def restart(self) -> None:
         """Drop everything about all keys."""
         self.keys = KeyMemory()
         self.lineages.clear()
         self.reads.clear()
+        self.sparing.clear()
 
     def forget(self, key: Key) -> None:
         """Drop everything about a key that the scheduler forgot."""
+        self.sparing.forget(key, self.keys.get(key))
         self.keys.forget(key)
         self.reads.forget(key)
         self.lineages.pop(key, None)

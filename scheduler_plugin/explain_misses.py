@@ -24,6 +24,7 @@ from seamless_dask_cache.explaining.notes import NoteMaker, recipes_of
 from seamless_dask_cache.identity.code import Identifier
 from seamless_dask_cache.identity.graph import identify_graph
 from seamless_dask_cache.identity.recipe import Identity
+from seamless_dask_cache.observation import apart
 
 from .engine import Engine
 from .link import DatabaseLink
@@ -106,7 +107,7 @@ class _Inquiry:
         await self._ask_candidates()
         deadline = time.monotonic() + self.engine.policy.patience
         for _ in range(MAX_ROUNDS):
-            self.found = await asyncio.to_thread(self._compared)
+            self.found = await asyncio.to_thread(apart, self._compared)
             if not (self.wanted_recipes or self.wanted_notes) or time.monotonic() > deadline:
                 return
             await self._ask_wanted()
@@ -129,7 +130,7 @@ class _Inquiry:
         self.wanted_notes.clear()
         self.recipes.update(dict.fromkeys(recipes))
         self.notes.update(dict.fromkeys(notes))
-        self.notes.update(await asyncio.to_thread(self._own_notes, notes))
+        self.notes.update(await asyncio.to_thread(apart, self._own_notes, notes))
         if recipes:
             rows = await self.link.recipes(checksums=recipes) or []
             self.recipes.update((row["checksum"], parse_recipe(row["recipe"])) for row in rows)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seamless_dask_cache.dask_internals import Graph, Key, culled
+from seamless_dask_cache.identity.recipe import Identity
 
 
 @dataclass
@@ -27,12 +28,15 @@ class Lineage:
         Annotations of the whole submission.
     externals : dict
         Key to lineage, for the inputs that some task makes.
+    inner : dict
+        Transformation checksum to identity of tasks inside fused ones.
     """
 
     graph: Graph
     annotations: Mapping[str, Mapping[Key, Any]]
     everywhere: Mapping[str, Any]
     externals: dict[Key, Lineage] = field(default_factory=dict)
+    inner: Mapping[str, Identity] = field(default_factory=dict)
 
 
 def upstream_graph(

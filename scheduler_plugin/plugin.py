@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,34 +11,37 @@ from distributed import SchedulerPlugin
 
 from seamless_dask_cache.config import Settings
 from seamless_dask_cache.dask_internals import (
-    Graph,
     Key,
     add_worker_plugin,
-    as_original,
-    hand_over,
-    hold,
-    is_started,
-    let_go,
+    at_work,
     remove_worker_plugin,
     take_from_task,
 )
+from seamless_dask_cache.dask_internals.display import lighten
+from seamless_dask_cache.dask_internals.support import switch_off, unsupported
 from seamless_dask_cache.database import AsyncDatabaseClient
 from seamless_dask_cache.embedded import Endpoint, default_cache_dir, ensure_server
 from seamless_dask_cache.errors import DatabaseError
-from seamless_dask_cache.identity.graph import Refusal
+from seamless_dask_cache.identity.graph import Refusal, is_task
+from seamless_dask_cache.observation import apart
 from seamless_dask_cache.storage import BufferStore, open_store
 
+from .bulk import restore_in_bulk
 from .engine import Engine
-from .explain import explain
-from .lineage import Lineage, upstream_graph
+from .healing import Healing
+from .intake import GRAPH, ClientHandlers, Intake
 from .link import DatabaseLink
 from .policy import Policy
+from .questions import ANSWERS
 from .restore import RestoreTask
-from .rewrite import Plan
+from .seeing import Seeing
+from .spool import Spool
 from .submission import Submission
 from .worker import NAME, StoringTask, WorkerCache
 
-logger = logging.getLogger(__name__)
+LAST_GRAPHS_SECONDS = 2.0
+REQUEST_SECONDS = 30.0
+TASK_FINISHED = "task-finished"
 
 
 class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
@@ -94,16 +95,18 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         self.tainted: set[Key] = set()
         self._submitters: set[Key] = set()
         self._original: Any = None
+        self._intake: Intake | None = None
+        self._handlers: ClientHandlers | None = None
         self._current: Submission | None = None
-        self._warned = False
-        self._holding: dict[Key, list[tuple[str, set[Key]]]] = {}
-        self._holders = itertools.count()
-        self._healing: set[asyncio.Task[None]] = set()
 
     # Starting and stopping ----------------------------------------------------------------------
 
     async def start(self, scheduler: Any) -> None:
         """Connect, take over ``update-graph``, and equip the workers."""
+        reason = unsupported(scheduler)
+        if reason is not None:
+            switch_off(scheduler, reason)
+            return
         endpoint = await self._first_endpoint()
         policy = self.policy if endpoint.writable else self.policy.updated(read_only=True)
         store = open_store(self.settings.buffers or endpoint.buffers)
@@ -112,11 +115,15 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
             patience=policy.patience,
             on_stored=self._acknowledge,
             writable=not policy.read_only,
+            spool=self._spool(),
         )
         await link.open(must_answer=self.must_answer)
         self._scheduler = scheduler
         self._turn = asyncio.Lock()
         self.engine = Engine(scheduler, link, store, policy)
+        self.healing = Healing(scheduler, self.engine, self._submit)
+        self.seeing = Seeing(scheduler)
+        self.seeing.start()
         predecessor = scheduler.plugins.get(NAME)
         pending: list[Key] = []
         if isinstance(predecessor, CachePlugin) and predecessor is not self:
@@ -124,8 +131,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
             del scheduler.plugins[NAME]
             await predecessor.retire()
             self._inherit(predecessor)
-        self._original = scheduler.stream_handlers["update-graph"]
-        scheduler.stream_handlers["update-graph"] = self._intercept
+        self._take_over(scheduler)
         scheduler.handlers["seamless_dask_cache"] = self._answer
         await add_worker_plugin(scheduler, WorkerCache(store, policy), NAME)
         for key in pending:  # no hook heard of their end
@@ -136,6 +142,11 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
     def _folder(self) -> Path:
         given = self.settings.cache_dir
         return Path(given) if given else default_cache_dir()
+
+    def _spool(self) -> Spool:
+        folder = self._folder.expanduser().resolve()
+        database = self.settings.database
+        return Spool(folder / "spool", database.rstrip("/") if database else str(folder))
 
     async def _first_endpoint(self) -> Endpoint:
         try:
@@ -148,13 +159,16 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
     async def _endpoint(self) -> Endpoint:
         settings = self.settings
         if settings.database is None:
-            return await asyncio.to_thread(ensure_server, self._folder)
+            return await asyncio.to_thread(apart, ensure_server, self._folder)
         return Endpoint(settings.database, settings.token or "", self._folder / "buffers")
 
     async def _connect(self) -> AsyncDatabaseClient:
         endpoint = await self._endpoint()
+        # The link sees to patience; what no computation waits for may take longer.
         client = AsyncDatabaseClient(
-            endpoint.url, token=endpoint.token or None, timeout=self.policy.patience
+            endpoint.url,
+            token=endpoint.token or None,
+            timeout=max(REQUEST_SECONDS, self.policy.patience),
         )
         try:
             await client.get_protocol()
@@ -166,102 +180,115 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
     def _acknowledge(self, items: list[dict[str, Any]]) -> None:
         if self.engine is not None:
             self.engine.acknowledge(items)
+            self.seeing.stored(items)
 
     async def close(self) -> None:
         """Write what is queued, then disconnect; the scheduler calls this when it closes."""
-        self._restore_handler()
+        await self._leave_handlers(LAST_GRAPHS_SECONDS)
         if self.engine is not None:
             self.engine.threads.close()
             await self.engine.link.close()
 
     async def retire(self) -> None:
         """Flush, then leave the scheduler and its workers as they were."""
-        self._restore_handler()
+        await self._leave_handlers()
         if self.engine is not None:
             await self.engine.link.close()
+            self.seeing.stop()
         await remove_worker_plugin(self._scheduler, NAME)
         # The handler stays: a restored key may still have to be healed.
 
     def _inherit(self, predecessor: CachePlugin) -> None:
         self.tainted, self._submitters = predecessor.tainted, predecessor._submitters
-        self._holding, self._holders = predecessor._holding, predecessor._holders
         if self.engine is not None and predecessor.engine is not None:
             self.engine.inherit(predecessor.engine)
+            self.healing.inherit(predecessor.healing)
 
-    def _restore_handler(self) -> None:
-        if self._original is not None:
-            self._scheduler.stream_handlers["update-graph"] = self._original
+    def _take_over(self, scheduler: Any) -> None:
+        """Let all messages of clients come through the intake."""
+        self._original = scheduler.stream_handlers[GRAPH]
+        self._intake = Intake(self)
+        self._handlers = ClientHandlers(scheduler, self._intake)
+        self._handlers.replace()
+        self._finished_handler = scheduler.stream_handlers[TASK_FINISHED]
+        scheduler.stream_handlers[TASK_FINISHED] = self._task_finished
+
+    async def _leave_handlers(self, timeout: float | None = None) -> None:
+        if self._intake is not None and self._handlers is not None:
+            await self._intake.drain(timeout)
+            self._handlers.put_back()
+            handlers = self._scheduler.stream_handlers
+            if handlers[TASK_FINISHED] == self._task_finished:
+                handlers[TASK_FINISHED] = self._finished_handler
 
     # Graphs -------------------------------------------------------------------------------------
 
-    async def _intercept(self, **message: Any) -> None:
-        """Stand in for ``Scheduler.update_graph``.
+    async def prepared(self, messages: list[dict[str, Any]]) -> list[Submission | None]:
+        """Judge graphs that arrived together, for the intake; never raises."""
+        nothing: list[Submission | None] = [None] * len(messages)
+        for message in messages:
+            if message.get("submitting_task") is not None:
+                self._submitters.add(message["submitting_task"])
+        if self.engine is None or NAME not in self._scheduler.plugins:
+            return nothing
+        try:
+            with at_work(self._scheduler):
+                return await self.engine.prepare_all(messages)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # users' classes may raise SystemExit while they are hashed
+            self._survived("judging a graph", error)
+            return nothing
 
-        The stream of one client is handled message by message, so awaiting here keeps their order.
-        Two clients' graphs may be prepared at the same time, but are decided and handed over one
-        after the other: nobody else adds tasks between the look at the scheduler and its update.
+    async def handed_over(self, message: dict[str, Any], submission: Submission | None) -> None:
+        """Schedule one graph, rewritten where it was judged, for the intake.
+
+        Graphs of several clients may be prepared at the same time, but are decided and handed over
+        one after the other: nobody adds tasks between the look at the scheduler and its update.
         """
-        if message.get("submitting_task") is not None:
-            self._submitters.add(message["submitting_task"])
-        submission = await self._prepared(message)
         async with self._turn:
             if submission is not None:
-                message = self._decided(message, submission)
+                message = await self._decided(message, submission)
             try:
                 await self._original(**message)
             finally:
                 self._current = None
 
-    async def _prepared(self, message: dict[str, Any]) -> Submission | None:
-        if self.engine is None or NAME not in self._scheduler.plugins:
-            return None
-        try:
-            return await self.engine.prepare(message)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # users' classes may raise SystemExit while they are hashed
-            self._survived("judging a graph", error)
-            return None
-
-    def _decided(self, message: dict[str, Any], submission: Submission) -> dict[str, Any]:
-        engine = self._engine()
+    async def _decided(self, message: dict[str, Any], submission: Submission) -> dict[str, Any]:
+        engine = self.running()
         try:
             plan = engine.decide(submission)
             rewritten: dict[str, Any] = engine.rewritten(message, submission, plan)
             engine.count(submission, plan)
-            if plan.restored and submission.externals:
-                self._hold(submission, plan)
+            self.seeing.graph(submission, plan)
+            loaded = await restore_in_bulk(engine, self.seeing, submission, plan)
+            self.healing.hold(submission.externals, plan.restored.keys() - loaded)
         except Exception as error:
             self._survived("rewriting a graph", error)
             return message
         self._current = submission
         return rewritten
 
-    def _hold(self, submission: Submission, plan: Plan) -> None:
-        """Keep scattered inputs of what is restored until it is in memory: it may fail."""
-        holder = f"{NAME}-hold-{next(self._holders)}"
-        if hold(self._scheduler, submission.externals, holder):
-            outstanding = set(plan.restored)
-            for key in outstanding:
-                self._holding.setdefault(key, []).append((holder, outstanding))
-
-    def _arrived(self, key: Key) -> None:
-        for holder, outstanding in self._holding.pop(key, ()):
-            outstanding.discard(key)
-            if not outstanding:
-                let_go(self._scheduler, holder)
-
-    def _engine(self) -> Engine:
+    def running(self) -> Engine:
+        """Return the engine of a plugin that has been started."""
         if self.engine is None:
             raise RuntimeError("the plugin has not been started")
         return self.engine
 
     def _survived(self, action: str, error: BaseException) -> None:
         if self.engine is not None:
-            self.engine.stats.errors += 1
-        level = logging.DEBUG if self._warned else logging.WARNING
-        self._warned = True
-        logger.log(level, "%s failed; it runs without the cache (%s)", action, error, exc_info=True)
+            self.engine.survived(action, error)
+
+    def _task_finished(self, **message: Any) -> None:
+        """Stand in for the handler of ended tasks: what waits for one may not have to run."""
+        try:
+            facts = (message.get("metadata") or {}).get(NAME)
+            if facts and self.engine is not None:
+                key, worker, run = message["key"], message["worker"], message["run_id"]
+                self.engine.sparing.spare(key, worker, run, facts, message["stimulus_id"])
+        except Exception as error:
+            self._survived("sparing tasks", error)
+        self._finished_handler(**message)
 
     # Hooks --------------------------------------------------------------------------------------
 
@@ -270,20 +297,24 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         if self._current is None or self.engine is None:
             return
         self.engine.learn(self._current, tasks)
+        self.seeing.restoring(self._current.restored)
 
     def transition(self, key: Key, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
         """Follow tasks to their end: record what was stored, forget what is forgotten."""
         if self.engine is None:
             return
+        if key in self.seeing.followed:
+            self.seeing.moved(key)
         try:
             if finish == "memory" and start == "processing":
                 self._finished(key)
+                lighten(kwargs.get("metadata"), NAME, kwargs.get("worker", ""))
             elif finish == "forgotten":
                 self.tainted.discard(key)
                 self._submitters.discard(key)
                 self.engine.forget(key)
-            if key in self._holding and finish in ("memory", "erred", "forgotten"):
-                self._arrived(key)
+            if finish in ("memory", "erred", "forgotten"):
+                self.healing.ended(key)
         except Exception as error:
             self._survived(f"noting that {key!r} is {finish}", error)
 
@@ -291,20 +322,27 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         """Forget everything about keys; the scheduler has."""
         self.tainted.clear()
         self._submitters.clear()
-        self._holding.clear()
+        if self._intake is not None:
+            self._intake.restart()
         if self.engine is not None:
             self.engine.restart()
+            self.healing.clear()
+            self.seeing.stop()
 
     def _finished(self, key: Key) -> None:
-        engine = self._engine()
+        engine = self.running()
         task = self._scheduler.tasks[key]
         facts = take_from_task(self._scheduler, key, NAME) or {}
         if isinstance(task.run_spec, RestoreTask):
-            engine.stats.restored += "restored" in facts
+            if "restored" in facts:
+                engine.stats.restored += 1
+                self.seeing.restored(key)
             engine.stats.bytes_restored += facts.get("restored", 0)
             return
-        engine.stats.computed += 1
+        engine.stats.computed += is_task(task.run_spec)
         engine.stats.errors += "error" in facts
+        if is_task(task.run_spec):
+            self.seeing.computed(key, error="error" in facts)
         inputs = [dependency.key for dependency in task.dependencies]
         reason, origin = engine.judge_run(key, task.run_spec, facts, inputs), key
         if key in self._submitters:
@@ -316,81 +354,22 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         if reason is not None:
             self._taint(key, reason, origin)
             return
-        if "result" in facts and isinstance(task.run_spec, StoringTask):
+        if isinstance(task.run_spec, StoringTask):
             engine.record(key, facts)
 
     def _taint(self, key: Key, reason: str, origin: Key) -> None:
         self.tainted.add(key)
-        self._engine().keys.taint(key, reason, origin)
+        self.running().keys.taint(key, reason, origin)
 
-    # Healing --------------------------------------------------------------------------------------
-
-    async def _heal(self, key: Key, transformation: str, result: str, gone: bool) -> bool:
-        """Put the original task in the place of one that could not restore its result.
-
-        What is upstream is submitted like any graph, so hits among it are restored in their turn. A
-        client of our own wants it until the task, started again, waits for it.
-
-        Returns
-        -------
-        bool
-            False when the original is not known any more.
-        """
-        engine, scheduler = self._engine(), self._scheduler
-        engine.distrust(transformation, result, gone=gone)
-        lineage, node = engine.lineages.get(key), engine.original(key)
-        if lineage is None or node is None:
-            return False
-        graph, annotations = upstream_graph(lineage, key, scheduler.tasks)
-        holder = f"{NAME}-heal-{next(self._holders)}"
-        if graph:
-            await self._submit(graph, annotations, lineage, set(node.dependencies), holder)
-        healed = as_original(scheduler, key, node)
-        engine.stats.healed += healed
-        leaving = asyncio.create_task(self._leave(key, holder))
-        self._healing.add(leaving)
-        leaving.add_done_callback(self._healing.discard)
-        return healed
-
-    async def _submit(
-        self,
-        graph: Graph,
-        annotations: dict[str, dict[Key, Any]],
-        lineage: Lineage,
-        keys: set[Key],
-        holder: str,
-    ) -> None:
-        message = {
-            "client": holder,
-            "expr_ser": hand_over(graph, annotations),
-            "keys": keys & graph.keys(),
-            "span_metadata": {"collections": []},
-            "internal_priority": None,
-            "submitting_task": None,
-            "annotations": dict(lineage.everywhere),
-        }
-        await self._intercept(**message)
-
-    async def _leave(self, key: Key, holder: str) -> None:
-        # The scheduler tells nobody when it takes a task back, so it is asked.
-        while is_started(self._scheduler, key):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-        let_go(self._scheduler, holder)
+    async def _submit(self, message: dict[str, Any]) -> None:
+        (submission,) = await self.prepared([message])
+        await self.handed_over(message, submission)
 
     # Questions from clients and workers -----------------------------------------------------------
 
     async def _answer(self, action: str, arguments: dict[str, Any] | None = None) -> Any:
         """Answer one remote call of ``Cache`` or of a restore task."""
-        engine = self._engine()
-        arguments = arguments or {}
-        if action == "heal":
-            return await self._heal(**arguments)
-        if action == "stats":
-            return {**engine.stats.as_dict(), "database": await engine.link.summary()}
-        if action == "flush":
-            return await engine.link.flush(arguments.get("timeout"))
-        if action == "explain":
-            return await explain(engine, arguments)
-        if action == "disable":
-            return await self.retire()
-        raise ValueError(f"unknown action {action!r}")
+        self.running()
+        if action not in ANSWERS:
+            raise ValueError(f"unknown action {action!r}")
+        return await ANSWERS[action](self, **(arguments or {}))

@@ -11,6 +11,9 @@ from seamless_dask_cache.identity import EFFECT_KINDS
 from seamless_dask_cache.identity.distributions import check_policy
 
 LONGEST_PATIENCE = 86_400.0
+SMALL_BYTES = 65_536
+HASHED_BYTES_PER_SECOND = 500e6
+"""Serialized and hashed; a careful figure for one core."""
 EXPECTED_TYPES: dict[str, tuple[type, ...]] = {
     "min_seconds": (int, float),
     "load_seconds": (int, float),
@@ -119,6 +122,14 @@ class Policy:
             return True
         loading = self.load_seconds + nbytes / max(self.load_bytes_per_second, 1.0)
         return seconds >= self.min_seconds and seconds > loading
+
+    def worth_naming(self, seconds: float, nbytes: int) -> bool:
+        """Decide whether the checksum of a result is worked out though it is not stored.
+
+        Other tasks are then found by the content of their inputs. It is done where it costs next to
+        nothing: for small results, and a twentieth of the time that the task took for others.
+        """
+        return nbytes <= SMALL_BYTES or nbytes / HASHED_BYTES_PER_SECOND < seconds / 20
 
 
 def _is_amount(value: Any, types: tuple[type, ...]) -> bool:

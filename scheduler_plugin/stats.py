@@ -20,6 +20,8 @@ class Stats:
         Tasks that need not run: restored ones, and those that only restored ones needed.
     pruned : int
         The part of the hits that was not scheduled at all.
+    cut : int
+        The part of the hits that was found by the content of their inputs, while the graph ran.
     misses : int
         Tasks with an identity that the database did not know.
     refused : int
@@ -44,6 +46,7 @@ class Stats:
     tasks: int = 0
     hits: int = 0
     pruned: int = 0
+    cut: int = 0
     misses: int = 0
     refused: int = 0
     computed: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seamless_dask_cache.dask_internals import Graph, Key, in_order
 from seamless_dask_cache.database import LookupAnswer
@@ -14,6 +14,9 @@ from seamless_dask_cache.identity.recipe import Identity
 
 from .keys import refuse_downstream
 from .policy import Policy
+
+if TYPE_CHECKING:
+    from .cutoff import Hopes
 
 ANNOTATION = "cache"
 
@@ -38,6 +41,8 @@ class Submission:
         What every node is.
     trusted : set
         Keys that the user declared pure.
+    never : dict
+        Keys that must not be cached, with the reason.
     order : list
         All keys, dependencies first.
     answers : dict
@@ -50,6 +55,10 @@ class Submission:
         Key to answer, for those that are served; known once the graph is rewritten.
     identifier : Identifier or None
         With which it was identified.
+    by_content : set
+        Transformation checksums of the hits that were found by the content of their inputs.
+    hopes : Hopes or None
+        What may be spared of it while it runs.
     """
 
     graph: Graph
@@ -59,12 +68,15 @@ class Submission:
     externals: dict[Key, Identity | Refusal] = field(default_factory=dict)
     identities: GraphIdentity = field(default_factory=GraphIdentity)
     trusted: set[Key] = field(default_factory=set)
+    never: dict[Key, str] = field(default_factory=dict)
     order: list[Key] = field(default_factory=list)
     answers: dict[str, LookupAnswer] = field(default_factory=dict)
     changed: dict[str, str] = field(default_factory=dict)
     outdated: dict[Key, str] = field(default_factory=dict)
     restored: dict[Key, LookupAnswer] = field(default_factory=dict)
     identifier: Identifier | None = None
+    by_content: set[str] = field(default_factory=set)
+    hopes: Hopes | None = None
 
     def external_keys(self) -> set[Key]:
         """Return the keys that the graph refers to and does not contain."""
@@ -74,8 +86,8 @@ class Submission:
     def identify(
         self,
         policy: Policy,
+        identifier: Identifier,
         *,
-        never: Mapping[Key, str],
         effects: Mapping[str, str],
     ) -> None:
         """Give every task its identity; may take a while, so it belongs into a thread.
@@ -84,20 +96,20 @@ class Submission:
         ----------
         policy : Policy
             The settings.
-        never : mapping
-            Keys that must not be cached, with the reason.
+        identifier : Identifier
+            Memo tables of this pass.
         effects : mapping
             Checksums of transformations and of code that showed an effect when they ran, with the
             reason.
         """
         self.order = list(in_order(self.graph))
-        self.identifier = Identifier(versions=policy.versions)
+        self.identifier = identifier
         self.identities = identify_graph(
             self.graph,
             self.externals.__getitem__,
             identifier=self.identifier,
             allow_effects=policy.allow_effects,
-            never=never,
+            never=self.never,
             trusted=self.trusted,
         )
         if effects:

@@ -20,6 +20,7 @@ from seamless_dask_cache.dask_internals import (
     Key,
     attach_to_current_task,
     current_worker,
+    put_data,
 )
 from seamless_dask_cache.errors import CellTypeError
 from seamless_dask_cache.identity.code import Identifier
@@ -30,9 +31,9 @@ from seamless_dask_cache.identity.distributions import (
 )
 from seamless_dask_cache.identity.effects import PROCESS_STATE, RANDOM
 from seamless_dask_cache.identity.recipe import Identity
-from seamless_dask_cache.observation import Observation, uncovered, watch
+from seamless_dask_cache.observation import Observation, apart, uncovered, watch
 from seamless_dask_cache.observation.memos import CHANGES, Shared, memos
-from seamless_dask_cache.results import dump_result
+from seamless_dask_cache.results import dump_result, load_result
 from seamless_dask_cache.storage import BufferStore
 
 from .inner_steps import Watch
@@ -43,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 NAME = "seamless-dask-cache"
 CONTENT = "seamless_dask_cache_content"
+LOAD = "seamless_dask_cache_load"
 MAX_CHECKED = 10_000
 MAX_SHARING = 64
 HOSTNAME = platform.node()
@@ -79,20 +81,50 @@ class WorkerCache(WorkerPlugin):  # type: ignore[misc]
         """Join a worker."""
         self._checked, self._sharing = OrderedDict(), OrderedDict()
         self.told = ""
-        self._data = worker.data
+        self._worker = worker
         if self.policy.observe:
             watch()
         worker.handlers[CONTENT] = self._content
+        worker.handlers[LOAD] = self._load
 
     def teardown(self, worker: Any) -> None:
         """Leave a worker."""
         worker.handlers.pop(CONTENT, None)
+        worker.handlers.pop(LOAD, None)
 
     async def _content(self, key: Key) -> str | None:
         """Return the value checksum of data that this worker holds; None when it has none."""
-        if key not in self._data:
+        data = self._worker.data
+        if key not in data:
             return None
-        return await asyncio.to_thread(_value_checksum, self._data[key])
+        return await asyncio.to_thread(apart, _value_checksum, data[key])
+
+    async def _load(self, items: list[tuple[Key, str, bytes | None]]) -> list[tuple[Key, int]]:
+        """Load results into memory; those that cannot be had are left out.
+
+        Parameters
+        ----------
+        items : list of (key, str, bytes or None)
+            Key, result checksum, and the buffer where it is small.
+
+        Returns
+        -------
+        list of (key, int)
+            What is in memory now, and its size in bytes.
+        """
+        values = await asyncio.to_thread(apart, self._loaded, items)
+        return put_data(self._worker, values)
+
+    def _loaded(self, items: list[tuple[Key, str, bytes | None]]) -> dict[Key, Any]:
+        values = {}
+        for key, result, content in items:
+            try:
+                buffer = self.store.get(result) if content is None else content
+                if buffer is not None:
+                    values[key] = load_result(buffer, allow_pickle=self.policy.allow_pickle)
+            except Exception as error:
+                logger.info("%r is not loaded in bulk: %s", key, error)
+        return values
 
     def checked(self, task: StoringTask) -> Checked:
         """Look at the code that this worker is about to run.
@@ -172,9 +204,11 @@ class StoringTask(GraphNode):  # type: ignore[misc]
         Whether the user declared the task pure.
     covers : tuple of (str, str)
         Files that stand in its identity, in which state.
+    used : bool
+        Whether other tasks use its result, so that its checksum is of interest.
     """
 
-    __slots__ = ("code", "covers", "graph", "inner", "requested", "trusted")
+    __slots__ = ("code", "covers", "graph", "inner", "requested", "trusted", "used")
 
     def __init__(
         self,
@@ -184,6 +218,7 @@ class StoringTask(GraphNode):  # type: ignore[misc]
         requested: bool,
         trusted: bool,
         covers: tuple[tuple[str, str], ...] = (),
+        used: bool = False,
     ):
         self.key = inner.key  # type: ignore[misc]
         self._dependencies = inner.dependencies  # type: ignore[misc]
@@ -193,12 +228,13 @@ class StoringTask(GraphNode):  # type: ignore[misc]
         self.requested = requested
         self.trusted = trusted
         self.covers = covers
+        self.used = used
 
     def __reduce__(self) -> tuple[Any, ...]:
         return StoringTask, (self.inner, *self._options())
 
     def _options(self) -> tuple[Any, ...]:
-        return self.code, self.graph, self.requested, self.trusted, self.covers
+        return self.code, self.graph, self.requested, self.trusted, self.covers, self.used
 
     def __repr__(self) -> str:
         return repr(self.inner)
@@ -291,6 +327,8 @@ class _Run:
         reads = uncovered(self.seen.reads, covers)
         if reads:
             facts["reads"] = reads
+        if len(reads) < len(self.seen.reads):
+            facts["covered"] = True
         if self.seen.remote and not self.task.trusted:
             facts["remote"] = sorted(self.seen.remote)
         return facts
@@ -313,10 +351,20 @@ class _Run:
         policy = self.cache.policy
         if policy.read_only:
             return {}
-        nbytes = 0 if self.task.requested else sizeof(value)
-        if not policy.worth_storing(self.seconds, nbytes, requested=self.task.requested):
+        nbytes = sizeof(value) if self.task.used or not self.task.requested else 0
+        if policy.worth_storing(self.seconds, nbytes, requested=self.task.requested):
+            return self.store(value)
+        if self.task.used and policy.worth_naming(self.seconds, nbytes):
+            return self.name(value)
+        return {}
+
+    def name(self, value: Any) -> dict[str, Any]:
+        """Return the checksum that the result would be stored under."""
+        try:
+            buffer = dump_result(value, allow_pickle=self.cache.policy.allow_pickle)
+        except CellTypeError:  # nobody expects it to be stored
             return {}
-        return self.store(value)
+        return {"named": buffer.checksum, "nbytes": buffer.nbytes, "seconds": self.seconds}
 
     def changed(self) -> str | None:
         # Who vouches for a task says that nobody misses this; what was read to fill a memory is on
@@ -341,8 +389,11 @@ class _Run:
         buffer = dump_result(value, allow_pickle=policy.allow_pickle)
         if buffer.nbytes > policy.max_bytes:
             return {}
+        inline = buffer.nbytes <= policy.inline_bytes
+        # A result that is not inline gets its checksum while it is written.
+        checksum = buffer.checksum if inline else buffer.store_in(self.cache.store)
         facts: dict[str, Any] = {
-            "result": buffer.checksum,
+            "result": checksum,
             "format": buffer.format,
             "nbytes": buffer.nbytes,
             "seconds": self.seconds,
@@ -351,10 +402,8 @@ class _Run:
         if facts["record"]["environment"] != self.cache.told:
             self.cache.told = facts["record"]["environment"]
             facts["environment"] = environment()
-        if buffer.nbytes <= policy.inline_bytes:
+        if inline:
             facts["content"] = buffer.tobytes()
-        else:
-            self.cache.store.put(buffer.checksum, buffer.frames)
         return facts
 
     def record(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from seamless_dask_cache.database import AsyncDatabaseClient
 from seamless_dask_cache.errors import DatabaseError, DatabaseUnavailableError
+from seamless_dask_cache.observation import apart
 
 from .connection import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, UNAVAILABLE, Connection
 from .outbox import Batch, Item, Outbox
@@ -118,7 +119,7 @@ class Writer:
             logger.warning("%d cache records could not be written", self.outbox.records)
         if self._spool is not None:
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(asyncio.to_thread(self._spool.close), CLOSE_SECONDS)
+                await asyncio.wait_for(asyncio.to_thread(apart, self._spool.close), CLOSE_SECONDS)
 
     # The loop -----------------------------------------------------------------------------------
 
@@ -216,7 +217,7 @@ class Writer:
     async def _write_descriptions(self) -> None:
         waiting = self._descriptions
         some = [waiting.popleft() for _ in range(min(DESCRIBED_AT_ONCE, len(waiting)))]
-        recipes, notes = await asyncio.to_thread(_described, some)
+        recipes, notes = await asyncio.to_thread(apart, _described, some)
         if self._connection.away or not (recipes or notes):
             return
         try:
@@ -320,7 +321,7 @@ class Writer:
             It failed, or hangs.
         """
         try:
-            return await asyncio.wait_for(asyncio.to_thread(work), DISK_SECONDS)
+            return await asyncio.wait_for(asyncio.to_thread(apart, work), DISK_SECONDS)
         except asyncio.TimeoutError:
             self._spool = None
             raise OSError(f"the disk did not answer for {DISK_SECONDS:g} s") from None

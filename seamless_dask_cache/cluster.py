@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +151,32 @@ class Cache:
             arguments |= {"expr_ser": pack(expression), "keys": keys}
         rows = await self._call("explain", arguments)
         return Explanation(rows, names_of(asked.collections, keys))
+
+    def report(self, path: str | Path) -> Path:
+        """Write what the cache did since it was enabled as one HTML file that needs nothing else.
+
+        Parameters
+        ----------
+        path : str or Path
+            Of the file, on the client's machine; an existing one is replaced in one step.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        OSError
+            When it cannot be written.
+        """
+        return self.client.sync(self._report, path)  # type: ignore[no-any-return]
+
+    async def _report(self, path: str | Path) -> Path:
+        from seamless_dask_cache.scheduler_plugin.seeing.report import report, write_report
+
+        data = await self._call("report", {})
+        return await asyncio.to_thread(lambda: write_report(path, report(data)))
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything stored so far is acknowledged by the database.

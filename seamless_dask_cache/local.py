@@ -196,7 +196,7 @@ class LocalCache:
             buffer = dump_result(value)
             inline = buffer.nbytes <= INLINE_BYTES
             if not inline:
-                store.put(buffer.checksum, buffer.frames)
+                buffer.store_in(store)
             item = _item(identity, buffer, seconds, inline) | {"files": reads}
             client.store([item], notes=notes())
         except (DatabaseError, OSError) as error:

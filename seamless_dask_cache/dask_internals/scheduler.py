@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from time import time
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from seamless_dask_cache.dask_internals.graphs import Key
+from seamless_dask_cache.dask_internals.graphs import Alias, Key
 
 if TYPE_CHECKING:
     from distributed import Scheduler
@@ -26,6 +29,16 @@ def take_from_task(scheduler: Scheduler, key: Key, name: str) -> dict[str, Any] 
         return None
     facts: dict[str, Any] | None = state.metadata.pop(name, None)
     return facts
+
+
+@contextmanager
+def at_work(scheduler: Scheduler) -> Iterator[None]:
+    """Keep the scheduler from thinking that it is idle, while a graph is on its way to it."""
+    scheduler._active_graph_updates += 1
+    try:
+        yield
+    finally:
+        scheduler._active_graph_updates -= 1
 
 
 def hold(scheduler: Scheduler, keys: Iterable[Key], holder: str) -> bool:
@@ -94,13 +107,170 @@ async def remove_worker_plugin(scheduler: Scheduler, name: str) -> None:
 async def ask_holder(scheduler: Scheduler, operation: str, key: Key, timeout: float) -> Any:
     """Ask a worker that holds scattered data something about it; None when it does not answer."""
     holder = next(iter(scheduler.tasks[key].who_has)).address
-    try:
-        return await asyncio.wait_for(getattr(scheduler.rpc(holder), operation)(key=key), timeout)
-    except (OSError, asyncio.TimeoutError, ValueError, TypeError):
-        return None
+    return await ask_worker(scheduler, holder, operation, timeout, {"key": key})
 
 
 def is_scattered(scheduler: Scheduler, key: Key) -> bool:
     """Tell whether a key is data that no task makes, and a worker holds."""
     task = scheduler.tasks.get(key)
     return task is not None and task.run_spec is None and bool(task.who_has)
+
+
+# Loading data into the memory of workers ----------------------------------------------------------
+
+MEMORY_SHARE = 0.5
+"""Of a worker's memory that may be filled before its tasks ask for it."""
+
+
+class WorkerRoom(NamedTuple):
+    """What a worker has room for.
+
+    Attributes
+    ----------
+    address : str
+    nthreads : int
+    nbytes : int
+        That may be put into its memory.
+    """
+
+    address: str
+    nthreads: int
+    nbytes: int
+
+
+def rooms_of_workers(scheduler: Scheduler) -> list[WorkerRoom]:
+    """Return the workers that run, and what may be put into their memory; those with room only."""
+    rooms = []
+    for worker in scheduler.running:
+        used = max(worker.nbytes, worker.metrics.get("memory", 0))
+        limit = worker.memory_limit * MEMORY_SHARE if worker.memory_limit else float(sys.maxsize)
+        if limit > used:
+            rooms.append(WorkerRoom(worker.address, worker.nthreads, int(limit - used)))
+    return sorted(rooms)
+
+
+async def ask_worker(
+    scheduler: Scheduler,
+    address: str,
+    operation: str,
+    timeout: float,
+    arguments: Mapping[str, Any],
+) -> Any:
+    """Call a handler of a worker; None when it does not answer in time."""
+    try:
+        call = getattr(scheduler.rpc(address), operation)(**arguments)
+        return await asyncio.wait_for(call, timeout)
+    except (OSError, asyncio.TimeoutError, ValueError, TypeError):
+        return None
+
+
+def free_keys(scheduler: Scheduler, address: str, keys: list[Key]) -> None:
+    """Let a worker drop data of which the scheduler does not know."""
+    if address in scheduler.workers:
+        stimulus = f"seamless-dask-cache-free-{time()}"
+        scheduler.worker_send(address, {"op": "free-keys", "keys": keys, "stimulus_id": stimulus})
+
+
+def learn_data(scheduler: Scheduler, loaded: Mapping[Key, tuple[str, int]]) -> set[Key]:
+    """Tell the scheduler of data in the memory of workers, as of scattered data.
+
+    Parameters
+    ----------
+    scheduler : Scheduler
+    loaded : mapping
+        Key to the address of a worker and the size in bytes.
+
+    Returns
+    -------
+    set
+        The keys that the scheduler holds in memory now: not those of workers that are gone, nor
+        those that it has come to know otherwise.
+    """
+    here = {
+        key: (address, nbytes)
+        for key, (address, nbytes) in loaded.items()
+        if address in scheduler.workers and key not in scheduler.tasks
+    }
+    scheduler.update_data(
+        who_has={key: [address] for key, (address, _) in here.items()},
+        nbytes={key: nbytes for key, (_, nbytes) in here.items()},
+    )
+    return set(here)
+
+
+# Sparing: changing tasks that wait, of which no worker has heard ----------------------------------
+
+
+def is_running_on(scheduler: Scheduler, key: Key, worker: str, run_id: int) -> bool:
+    """Tell whether the end of this run of a task is what the scheduler waits for."""
+    task = scheduler.tasks.get(key)
+    return (
+        task is not None
+        and task.state == "processing"
+        and task.run_id == run_id
+        and task.processing_on is not None
+        and task.processing_on.address == worker
+    )
+
+
+def is_unheard_of(scheduler: Scheduler, key: Key) -> bool:
+    """Tell whether a task waits for its inputs, and no worker was ever told of it."""
+    task = scheduler.tasks.get(key)
+    return task is not None and task.state == "waiting" and task.run_id is None
+
+
+def is_wanted(scheduler: Scheduler, key: Key) -> bool:
+    """Tell whether a client asked for a key."""
+    task = scheduler.tasks.get(key)
+    return task is not None and bool(task.who_wants)
+
+
+def users_of(scheduler: Scheduler, key: Key) -> list[Key]:
+    """Return the keys that depend on a key; through aliases that nobody asked for."""
+    found = []
+    stack = [scheduler.tasks[key]]
+    while stack:
+        for user in stack.pop().dependents:
+            if type(user.run_spec) is Alias and not user.who_wants:
+                stack.append(user)
+            else:
+                found.append(user.key)
+    return found
+
+
+def inputs_of(scheduler: Scheduler, key: Key) -> list[Key]:
+    """Return the keys that a key depends on."""
+    return [task.key for task in scheduler.tasks[key].dependencies]
+
+
+def spare(scheduler: Scheduler, ending: Key, nodes: dict[Key, Any], stimulus: str) -> None:
+    """Give waiting tasks nodes without inputs, and release what nobody needs for them any more.
+
+    Parameters
+    ----------
+    scheduler : Scheduler
+    ending : key
+        A task that has ended and of which the scheduler has not heard yet. It is kept until then,
+        though what waited for it may not any more.
+    nodes : dict
+        Key to node, for tasks that wait and that no worker has heard of.
+    stimulus : str
+        Identifier of the event.
+    """
+    holder = f"{stimulus}-spare"
+    scheduler.client_desires_keys(keys=[ending], client=holder)
+    let_go(scheduler, holder)
+    recommendations: dict[Key, Any] = {}
+    for key, node in nodes.items():
+        task = scheduler.tasks[key]
+        for other in task.dependencies:
+            other.dependents.discard(task)
+            (other.waiters or set()).discard(task)
+            if not other.waiters and not other.who_wants:
+                # As the scheduler has it: what nothing depends on any more is forgotten.
+                recommendations[other.key] = "released" if other.dependents else "forgotten"
+        task.dependencies.clear()
+        task.waiting_on.clear()
+        task.run_spec = node
+        recommendations[key] = "processing"
+    scheduler.transitions(recommendations, stimulus)

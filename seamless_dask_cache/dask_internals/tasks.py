@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from time import time
 from typing import TYPE_CHECKING, Any
 
 from seamless_dask_cache.dask_internals.graphs import Key
@@ -68,3 +69,18 @@ def run_again() -> Any:
     from distributed import Reschedule
 
     raise Reschedule()
+
+
+def put_data(worker: Worker, values: dict[Key, Any]) -> list[tuple[Key, int]]:
+    """Put values into a worker's memory, from its event loop, as scattering does.
+
+    Keys of which the worker knows already are left alone.
+
+    Returns
+    -------
+    list of (key, int)
+        The keys and sizes in bytes of what was put there.
+    """
+    new = {key: value for key, value in values.items() if key not in worker.state.tasks}
+    answer = worker.update_data(data=new, stimulus_id=f"seamless-dask-cache-load-{time()}")
+    return list(answer["nbytes"].items())

@@ -55,14 +55,14 @@ def addresses(client):
 
 def test_storing_taints_no_task_in_another_thread(client, cache, monkeypatch):
     """What the cache writes after one task is no reason not to store what runs beside it."""
-    put = DirectoryStore.put
+    add = DirectoryStore.add
 
-    def put_and_tell(self, *arguments):
-        found = put(self, *arguments)
+    def add_and_tell(self, *arguments):
+        found = add(self, *arguments)
         GATES.done.set()
         return found
 
-    monkeypatch.setattr(DirectoryStore, "put", put_and_tell)
+    monkeypatch.setattr(DirectoryStore, "add", add_and_tell)
     first, second = addresses(client)
     waiting = client.submit(waits_for_the_other, "x", workers=[first])
     big = client.submit(large, 100_000, workers=[second])

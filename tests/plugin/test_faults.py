@@ -206,18 +206,18 @@ def test_a_worker_killed_while_storing(cache_dir, tmp_path):
 def die_in_put(dask_worker, flag):
     """Make the first store of a buffer end its process in the middle."""
     store = type(dask_worker.plugins["seamless-dask-cache"].store)
-    write = store._write_temporary
+    write = store._write_file
 
-    def dying(self, path, key, views):
+    def dying(self, views, expected):
         try:
             os.close(os.open(flag, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
-            return write(self, path, key, views)
-        with open(f"{path}.half", "wb") as file:
-            file.write(b"half")
-        os.kill(os.getpid(), signal.SIGKILL)
+            return write(self, views, expected)
+        with self._temporary() as path:
+            path.write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
 
-    store._write_temporary = dying
+    store._write_file = dying
 
 
 def test_a_lost_restored_result_comes_back(cache_dir):

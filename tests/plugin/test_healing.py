@@ -255,7 +255,8 @@ def test_an_answer_that_is_no_answer(client, cache_dir):
 
         def mislead(dask_scheduler, url):
             plugin = dask_scheduler.plugins["seamless-dask-cache"]
-            plugin.engine.link._client.url, kept = url, plugin.engine.link._client.url
+            database = plugin.engine.link.connection.current
+            database.url, kept = url, database.url
             return kept
 
         client.run_on_scheduler(mislead, url=url)

@@ -14,9 +14,6 @@ import numpy as np
 import pytest
 from clusters import cluster_of, wait_until_forgotten
 from distributed import wait
-from seamless_dask_cache.scheduler_plugin.seeing import seeing
-from seamless_dask_cache.scheduler_plugin.seeing.events import TOPIC, lifecycle_event
-from seeing_wired import WiredPlugin
 
 from seamless_dask_cache.dask_internals.display import (
     RESTORE_COLOR,
@@ -24,8 +21,11 @@ from seamless_dask_cache.dask_internals.display import (
     as_restore,
     lighten,
 )
+from seamless_dask_cache.scheduler_plugin import CachePlugin
+from seamless_dask_cache.scheduler_plugin.seeing import seeing
+from seamless_dask_cache.scheduler_plugin.seeing.events import TOPIC, lifecycle_event
 
-NAME = WiredPlugin.name
+NAME = CachePlugin.name
 
 
 def increment(x):
@@ -48,7 +48,7 @@ def slow(x):
 @pytest.fixture
 def wired(client, cache_dir):
     """A client of a cluster with the cache on."""
-    client.register_plugin(WiredPlugin(cache_dir=cache_dir))
+    client.register_plugin(CachePlugin(cache_dir=cache_dir))
     return client
 
 
@@ -253,7 +253,7 @@ def test_registering_again_adds_no_second_page(wired, cache_dir):
     """The page that is there shows the cache that is there now."""
     assert wired.submit(increment, 1).result() == 2
     applications = list(wired.cluster.scheduler.http_application.applications)
-    wired.register_plugin(WiredPlugin(cache_dir=cache_dir))
+    wired.register_plugin(CachePlugin(cache_dir=cache_dir))
     assert wired.cluster.scheduler.http_application.applications == applications
     assert get(wired, "/status").count('href="cache"') == 1
     assert "0 tasks served" in shown(document_of(wired, "/cache"), "cache_summary").text
@@ -275,7 +275,7 @@ def test_a_scheduler_without_dashboard_needs_no_page(cache_dir):
         ) as cluster,
         Client(cluster) as client,
     ):
-        client.register_plugin(WiredPlugin(cache_dir=cache_dir))
+        client.register_plugin(CachePlugin(cache_dir=cache_dir))
         assert client.submit(increment, 1).result() == 2
         assert plugin_of(client).seeing.faults == 0
         with pytest.raises(urllib.error.HTTPError, match="404"):
@@ -290,12 +290,12 @@ import warnings
 warnings.simplefilter("ignore")
 sys.path.insert(0, {folder!r})
 from distributed import Client, LocalCluster
-from seeing_wired import WiredPlugin
+from seamless_dask_cache.scheduler_plugin import CachePlugin
 from operator import neg
 if __name__ == "__main__":
     with LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster:
         with Client(cluster) as client:
-            client.register_plugin(WiredPlugin(cache_dir={cache!r}))
+            client.register_plugin(CachePlugin(cache_dir={cache!r}))
             assert client.submit(neg, 1).result() == -1
             seeing = cluster.scheduler.plugins["seamless-dask-cache"].seeing
             assert seeing.faults == 0
@@ -347,8 +347,8 @@ def test_each_scheduler_answers_for_itself(wired, cache_dir):
     assert metrics_of(wired)["graphs_total"] == 1
     with cluster_of(workers=1) as other:
         assert metrics_of(other) == {}
-        other.register_plugin(WiredPlugin(cache_dir=cache_dir))
-        other.register_plugin(WiredPlugin(cache_dir=cache_dir))
+        other.register_plugin(CachePlugin(cache_dir=cache_dir))
+        other.register_plugin(CachePlugin(cache_dir=cache_dir))
         assert other.gather(other.map(increment, range(3))) == [1, 2, 3]
         assert other.submit(increment, 10).result() == 11
         assert metrics_of(other)["graphs_total"] == ask(other, "stats")["graphs"] > 1
@@ -362,7 +362,7 @@ def test_each_scheduler_answers_for_itself(wired, cache_dir):
 def test_restores_have_their_own_colour_and_name(cache_dir, processes):
     """In Dask's task stream, restores are neither named nor coloured as what they stand for."""
     with cluster_of(processes=processes, workers=1) as client:
-        client.register_plugin(WiredPlugin(cache_dir=cache_dir))
+        client.register_plugin(CachePlugin(cache_dir=cache_dir))
         client.get_task_stream()  # from here on, the scheduler keeps it
         assert client.gather(client.map(slow, range(4))) == list(range(4))
         assert ask(client, "flush")
@@ -386,7 +386,7 @@ def test_restores_have_their_own_colour_and_name(cache_dir, processes):
 def test_the_stream_keeps_no_results(cache_dir):
     """Messages that the task stream keeps for long do not hold what workers attached to them."""
     with cluster_of(processes=True, workers=1) as client:
-        client.register_plugin(WiredPlugin(cache_dir=cache_dir))
+        client.register_plugin(CachePlugin(cache_dir=cache_dir))
         client.get_task_stream()
         client.submit(increment, 1).result()
         assert ask(client, "flush")
@@ -484,7 +484,7 @@ def test_progress_survives_replacing(wired, cache_dir):
     futures = wired.map(increment, range(3))
     wait(futures)
     assert states_by_prefix(wired) == {"restore-increment": {"memory": 3}}
-    wired.register_plugin(WiredPlugin(cache_dir=cache_dir))
+    wired.register_plugin(CachePlugin(cache_dir=cache_dir))
     assert states_by_prefix(wired) == {"increment": {"memory": 3}}
     del futures
     wait_until_forgotten(wired)
@@ -494,7 +494,7 @@ def test_progress_survives_replacing(wired, cache_dir):
 def test_progress_survives_restarting(cache_dir):
     """A restart of the workers leaves no counts behind, and later restores are shown again."""
     with cluster_of(processes=True, workers=1) as client:
-        client.register_plugin(WiredPlugin(cache_dir=cache_dir))
+        client.register_plugin(CachePlugin(cache_dir=cache_dir))
         wait(client.map(abs, range(3)))
         assert ask(client, "flush")
         client.restart()
@@ -508,7 +508,7 @@ def test_progress_survives_restarting(cache_dir):
 
 def test_a_healed_restore_is_shown_as_computed(client, cache_dir):
     """A task whose buffer is gone counts for its own prefix again."""
-    client.register_plugin(WiredPlugin(cache_dir=cache_dir))
+    client.register_plugin(CachePlugin(cache_dir=cache_dir))
     array = client.submit(np.arange, 5_000).result()
     assert ask(client, "flush")
     wait_until_forgotten(client)

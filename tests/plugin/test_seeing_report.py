@@ -9,9 +9,10 @@ from types import SimpleNamespace
 
 import dask
 import pytest
+
+from seamless_dask_cache.scheduler_plugin import CachePlugin
 from seamless_dask_cache.scheduler_plugin.history import History
 from seamless_dask_cache.scheduler_plugin.seeing.report import report, report_data, write_report
-from seeing_wired import WiredPlugin
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 VOID = {"meta"}
@@ -158,7 +159,7 @@ def stamp(x):
 
 def test_the_report_of_a_real_workload(client, cache_dir, tmp_path):
     """What a cluster computed, restored and refused stands in the report of that cluster."""
-    client.register_plugin(WiredPlugin(cache_dir=cache_dir))
+    client.register_plugin(CachePlugin(cache_dir=cache_dir))
     assert client.gather(client.map(increment, range(5))) == [1, 2, 3, 4, 5]
     client.submit(stamp, 1).result()
     answer = client.scheduler.seamless_dask_cache
