@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from seamless_dask_cache.identity.graph import Refusal
 from seamless_dask_cache.identity.recipe import Identity
 from seamless_dask_cache.identity.shallow import own_files, shallow_checksum, skeleton_checksum
 
-from .cutoff import Hopes, Role, roles_of
+from .cutoff import Hopes, Role, roles_of, settle
 from .reads import fits
 from .submission import Submission
 
@@ -48,16 +49,28 @@ class Sparing:
     def __init__(self, engine: Engine):
         self._engine = engine
         self.contents: dict[str, str] = {}
-        self._hopes: dict[Key, Hopes] = {}
+        self._hopes: dict[Key, list[Hopes]] = {}
 
     def learn(self, submission: Submission, keys: Iterable[Key]) -> None:
         """Remember what restored keys contain, and what computed ones may lead to."""
-        known, restored, hopes = submission.identities.known, submission.restored, submission.hopes
+        known, restored = submission.identities.known, submission.restored
         for key in keys:
             if key in restored:
                 self.contents[known[key].checksum] = restored[key].result
-            elif hopes is not None and key in known and known[key].checksum in hopes.users:
-                self._hopes[key] = hopes
+        hopes = submission.hopes
+        if hopes is None:
+            return
+        # Also of what other graphs make, such as futures that are not done yet.
+        tasks = self._engine.scheduler.tasks
+        for key, entry in (*known.items(), *submission.externals.items()):
+            if isinstance(entry, Identity) and entry.checksum in hopes.users and key in tasks:
+                self._hopes.setdefault(key, []).append(hopes)
+
+    def settle(self, submission: Submission) -> None:
+        """Look once more, as inputs may have come to be known while the graph was prepared."""
+        if submission.hopes is not None:
+            contents: ChainMap[str, str] = ChainMap({}, self.contents)
+            settle(submission, submission.hopes, contents, self._engine.reads.of)
 
     def forget(self, key: Key, identity: Identity | Refusal) -> None:
         """Drop a key that the scheduler forgot."""
@@ -102,9 +115,8 @@ class Sparing:
         if not is_running_on(engine.scheduler, key, worker, run_id) or self._tainted(key):
             return False
         self.contents[identity.checksum] = result
-        found = hopes.wave([identity.checksum], self.contents)
-        held = {k: answer for k, answer in found.items() if self._is_mine(k, hopes)}
-        return bool(held) and self._change(key, held, facts, stimulus)
+        changes = [self._change(key, each, identity, facts, stimulus) for each in hopes]
+        return any(changes)
 
     def _tainted(self, key: Key) -> bool:
         engine = self._engine
@@ -118,9 +130,11 @@ class Sparing:
         return isinstance(identity, Identity) and identity.checksum == hopes.known[key].checksum
 
     def _change(
-        self, key: Key, found: dict[Key, LookupAnswer], facts: dict[str, Any], stimulus: str
+        self, key: Key, hopes: Hopes, identity: Identity, facts: dict[str, Any], stimulus: str
     ) -> bool:
         engine, scheduler = self._engine, self._engine.scheduler
+        wave = hopes.wave([identity.checksum], self.contents)
+        found = {k: answer for k, answer in wave.items() if self._is_mine(k, hopes)}
         servable = {k for k, a in found.items() if a.present and a.result not in engine.broken}
         roles = roles_of(
             found,
@@ -137,9 +151,7 @@ class Sparing:
         self._count(spared, restored)
         for k, answer in restored.items():
             self._record(k, answer)
-        nodes = {
-            k: engine.restoring(k, engine.keys.get(k), answer) for k, answer in restored.items()
-        }
+        nodes = {k: engine.restoring(k, hopes.known[k], a) for k, a in restored.items()}
         spare(scheduler, key, nodes, stimulus)
         return True
 

@@ -188,7 +188,6 @@ def test_arrays_and_frames(cache_dir):
             )
             assert cache.flush(30)
             ran = cache.stats()["computed"]
-            print("RAN", ran, cache.stats())
             assert ran == 20 if function is same else ran > 60
             del x, parts
     assert results[0] == results[1]

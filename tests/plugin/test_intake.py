@@ -8,10 +8,10 @@ import time
 import pytest
 from clusters import cluster_of
 from distributed import Client, fire_and_forget
-
-import seamless_dask_cache as sdc
 from seamless_dask_cache.scheduler_plugin import intake as intake_module
 from seamless_dask_cache.scheduler_plugin.intake import Intake
+
+import seamless_dask_cache as sdc
 
 
 class Judge:

@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from clusters import cluster_of, wait_until_forgotten
 from distributed import wait
+from seamless_dask_cache.scheduler_plugin import CachePlugin
+from seamless_dask_cache.scheduler_plugin.seeing import seeing
+from seamless_dask_cache.scheduler_plugin.seeing.events import TOPIC, lifecycle_event
 
 from seamless_dask_cache.dask_internals.display import (
     RESTORE_COLOR,
@@ -21,9 +24,6 @@ from seamless_dask_cache.dask_internals.display import (
     as_restore,
     lighten,
 )
-from seamless_dask_cache.scheduler_plugin import CachePlugin
-from seamless_dask_cache.scheduler_plugin.seeing import seeing
-from seamless_dask_cache.scheduler_plugin.seeing.events import TOPIC, lifecycle_event
 
 NAME = CachePlugin.name
 

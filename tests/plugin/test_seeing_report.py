@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import dask
 import pytest
-
 from seamless_dask_cache.scheduler_plugin import CachePlugin
 from seamless_dask_cache.scheduler_plugin.history import History
 from seamless_dask_cache.scheduler_plugin.seeing.report import report, report_data, write_report
