@@ -1,4 +1,5 @@
-"""Measure this project: ``python -m benchmarks [hashing | hook]`` prints a table.
+"""Measure this project: ``python -m benchmarks [hashing | hook | restore | compat]`` prints a
+table.
 
 Without a name of a group, the cache is compared with plain Dask. Medians are quoted; where there is
 something to compare with, both sides run in turn.
@@ -6,9 +7,11 @@ something to compare with, both sides run in turn.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from benchmarks import clusters, hashing, hook
+from benchmarks import clusters, compat, hashing, hook, restore
 
 
 @click.group(invoke_without_command=True)
@@ -34,6 +37,33 @@ def hashing_command(runs: int, row: tuple[int, ...]) -> None:
 def hook_command(rounds: int) -> None:
     """Print what watching tasks with the audit hook costs."""
     hook.run(rounds)
+
+
+@main.command("compat")
+@click.option("--part", type=click.Choice([*compat.PARTS]), multiple=True, help="All by default.")
+@click.option("--modules", multiple=True, help="Files or folders inside the dask package instead.")
+@click.option("-k", "expression", default="", help="Only tests that match, as pytest's -k.")
+@click.option("--share", default=1.0, show_default=True, help="Run this share of the tests.")
+@click.option("--each", default=0, help="Run so many sets of parameters of a test at most.")
+@click.option("--timeout", default=120, show_default=True, help="Seconds that a test may take.")
+@click.option("--processes", is_flag=True, help="Workers are processes, not threads.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write a JSON document there.")
+def compat_command(
+    part: tuple[str, ...], modules: tuple[str, ...], report: Path | None, **options
+) -> None:
+    """Run Dask's own tests with the cache off, cold and warm; exit with 1 where they differ."""
+    chosen = modules or [path for name in part or compat.PARTS for path in compat.PARTS[name]]
+    choice = compat.Choice(tuple(chosen), **options)
+    if not compat.run_and_print(choice, report):
+        raise SystemExit(1)
+
+
+@main.command("restore")
+@click.option("--runs", default=11, show_default=True, help="Runs of each side, after one warm-up.")
+@click.option("--folder", type=click.Path(path_type=Path), help="On the disk to measure.")
+def restore_command(runs: int, folder: Path | None) -> None:
+    """Print what storing and restoring buffers costs."""
+    restore.run(runs, folder)
 
 
 if __name__ == "__main__":
