@@ -91,7 +91,8 @@ class Preparation:
 
     def _submission(self, message: Message, opened: Opened | Exception) -> Submission | None:
         if isinstance(opened, Exception):
-            self._failed(opened)
+            # The scheduler will fail in the same way, and tell the client.
+            logger.debug("a graph cannot be read", exc_info=opened)
             return None
         graph, annotations = opened
         everywhere = message.get("annotations") or {}

@@ -194,6 +194,8 @@ _COORDINATORS = {
     "client.default_client": COORDINATION,
     "worker.get_worker": PROCESS_STATE,
     "worker.get_client": COORDINATION,
+    "worker.print": COORDINATION,
+    "worker.warn": COORDINATION,
     "worker_client.worker_client": COORDINATION,
 }
 for _place, _kind in _COORDINATORS.items():

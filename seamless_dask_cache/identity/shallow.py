@@ -22,6 +22,7 @@ Entry = Any
 Document = dict[str, Any]
 
 _ORDERED = ("list", "tuple", "dict")
+_MARK = b'"transformation"'
 _BLANK: Entry = {"transformation": None}
 
 
@@ -87,6 +88,8 @@ def skeleton_checksum(recipe: bytes, inner: Mapping[str, Identity]) -> str | Non
     inner : mapping
         Transformation checksum to identity of tasks inside fused ones.
     """
+    if _MARK not in recipe:
+        return None
     met = False
 
     def named(checksum: str) -> Entry:
