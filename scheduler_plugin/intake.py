@@ -38,7 +38,7 @@ CLIENT_OPERATIONS = frozenset(
 STILL_VALID = frozenset({DEPARTURE, "close-client", "subscribe-topic", "unsubscribe-topic"})
 """What counts after a restart, even though it was said before it."""
 
-MOST_AT_ONCE = 500
+MOST_AT_ONCE = 100
 MOST_WAITING = 5_000
 
 Message = dict[str, Any]

@@ -24,6 +24,7 @@ from seamless_dask_cache.dask_internals import (
     run_offloaded,
 )
 from seamless_dask_cache.identity.code import Identifier
+from seamless_dask_cache.identity.describer import Describer
 from seamless_dask_cache.identity.graph import Refusal
 from seamless_dask_cache.identity.recipe import Identity
 from seamless_dask_cache.observation import apart
@@ -138,7 +139,8 @@ class Preparation:
         effects: Mapping[str, str],
     ) -> None:
         # One pass over all of them: what functions are is worked out once.
-        identifier = Identifier(versions=self.engine.policy.versions)
+        policy = self.engine.policy
+        describer = Describer(Identifier(versions=policy.versions), policy.allow_effects)
         earlier: dict[Key, Identity | Refusal] = {}
         for index, submission in enumerate(self.submissions):
             if submission is None:
@@ -148,7 +150,7 @@ class Preparation:
                 mine = earlier.get(key) if key not in held else None
                 submission.externals[key] = mine or known[key]
             try:
-                submission.identify(self.engine.policy, identifier, effects=effects)
+                submission.identify(describer, effects=effects)
             except Exception as error:
                 self._failed(error)
                 self.submissions[index] = None

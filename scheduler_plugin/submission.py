@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from seamless_dask_cache.dask_internals import Graph, Key, in_order
 from seamless_dask_cache.database import LookupAnswer
 from seamless_dask_cache.identity.code import Identifier
+from seamless_dask_cache.identity.describer import Describer
 from seamless_dask_cache.identity.graph import GraphIdentity, Refusal, identify_graph, is_task
 from seamless_dask_cache.identity.recipe import Identity
 
 from .keys import refuse_downstream
-from .policy import Policy
 
 if TYPE_CHECKING:
     from .cutoff import Hopes
@@ -85,8 +85,7 @@ class Submission:
 
     def identify(
         self,
-        policy: Policy,
-        identifier: Identifier,
+        describer: Describer,
         *,
         effects: Mapping[str, str],
     ) -> None:
@@ -94,21 +93,18 @@ class Submission:
 
         Parameters
         ----------
-        policy : Policy
-            The settings.
-        identifier : Identifier
-            Memo tables of this pass.
+        describer : Describer
+            What the graphs of one pass share.
         effects : mapping
             Checksums of transformations and of code that showed an effect when they ran, with the
             reason.
         """
         self.order = list(in_order(self.graph))
-        self.identifier = identifier
+        self.identifier = describer.lexicon.identifier
         self.identities = identify_graph(
             self.graph,
             self.externals.__getitem__,
-            identifier=self.identifier,
-            allow_effects=policy.allow_effects,
+            describer=describer,
             never=self.never,
             trusted=self.trusted,
         )

@@ -23,7 +23,9 @@ logger = logging.getLogger(__name__)
 MAX_IN_MEMORY = 10_000
 DESCRIBED_AT_ONCE = 50
 MAX_DESCRIPTIONS = 100
-GATHER_SECONDS = 0.02
+GATHER_SECONDS = 0.1
+"""How long records wait for others, unless somebody waits for them."""
+ENOUGH_TO_WRITE = 500
 SPILL_SECONDS = 1.0
 ADOPT_SECONDS = 60.0
 SPOOL_RETRY_SECONDS = 30.0
@@ -62,6 +64,7 @@ class Writer:
         self._spool = spool
         self._descriptions: deque[Description] = deque(maxlen=MAX_DESCRIPTIONS)
         self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._task: asyncio.Task[None] | None = None
@@ -98,6 +101,8 @@ class Writer:
 
     async def flush(self, timeout: float | None) -> bool:
         """Wait until everything is acknowledged; tell whether that happened in time."""
+        if not self._idle.is_set():
+            self._hurry.set()
         try:
             await asyncio.wait_for(self._idle.wait(), timeout)
         except asyncio.TimeoutError:
@@ -126,16 +131,24 @@ class Writer:
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
-            await asyncio.sleep(GATHER_SECONDS)
             self._wake.clear()
             while self._has_work():
                 try:
+                    await self._gather()
                     await self._step()
                 except Exception:
                     # Whatever it is, the next records may fare better; the loop must go on.
                     logger.warning("writing cache records failed", exc_info=True)
                     await asyncio.sleep(FIRST_RETRY_SECONDS)
+            self._hurry.clear()
             self._idle.set()
+
+    async def _gather(self) -> None:
+        """Let more records come: one large batch costs less than many small ones."""
+        few = self.outbox.records < ENOUGH_TO_WRITE and not self._spooled
+        if few and not self._hurry.is_set():
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), GATHER_SECONDS)
 
     def _has_work(self) -> bool:
         waits = bool(self.outbox or self._descriptions or self._spooled)

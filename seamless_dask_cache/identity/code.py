@@ -7,7 +7,7 @@ the next, so a changed global, a reload or a monkeypatch is noticed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from types import FunctionType, ModuleType
@@ -24,6 +24,7 @@ from .literals import LITERALS
 from .nodes import Node, Piece, label_all, nodes_in, own_content, reach, render
 from .objects import registered
 from .policy import EXPIRY, soonest
+from .twins import twin_key
 from .values import HANDLERS
 
 
@@ -138,6 +139,7 @@ class Identifier:
         self._nodes: dict[int, Node] = {}
         self._pending: list[Node] = []
         self._codes: dict[int, tuple[CodeIdentity, object]] = {}
+        self._twins: dict[Hashable, tuple[CodeIdentity, object]] = {}
         self._values: dict[int, tuple[ValueIdentity, object]] = {}
 
     def code(self, function: Any) -> CodeIdentity:
@@ -160,7 +162,16 @@ class Identifier:
         """
         known = self._codes.get(id(function))
         if known is None:
-            known = self._codes[id(function)] = self._identify(function), function
+            known = self._codes[id(function)] = self._identity_of_twin(function), function
+        return known[0]
+
+    def _identity_of_twin(self, function: Any) -> CodeIdentity:
+        key = twin_key(function)
+        if key is None:
+            return self._identify(function)
+        known = self._twins.get(key)
+        if known is None:
+            known = self._twins[key] = self._identify(function), function
         return known[0]
 
     def _identify(self, function: Any) -> CodeIdentity:

@@ -65,6 +65,7 @@ def identify_graph(
     external: Callable[[Key], Identity | Refusal],
     *,
     identifier: Identifier | None = None,
+    describer: Describer | None = None,
     allow_effects: frozenset[str] = frozenset(),
     never: Mapping[Key, str] | None = None,
     trusted: Container[Key] = frozenset(),
@@ -79,6 +80,8 @@ def identify_graph(
         Gives the identity of a key that the graph refers to and does not contain.
     identifier : Identifier, optional
         Memo tables to use; new ones by default.
+    describer : Describer, optional
+        What graphs that are identified in one pass share, instead of the above and the below.
     allow_effects : frozenset of str
         Kinds of effects that do not refuse a task.
     never : mapping, optional
@@ -95,7 +98,8 @@ def identify_graph(
     ValueError
         When the graph has a cycle.
     """
-    describer = Describer(identifier or Identifier(), allow_effects)
+    if describer is None:
+        describer = Describer(identifier or Identifier(), allow_effects)
     result = GraphIdentity()
     known, refused = result.known, result.refused
     never = {**_exchanging(graph), **(never or {})}
