@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import clusters, compat, hashing, hook, restore
+from benchmarks import clusters, compat, hashing, hook, restore, workloads
 
 
 @click.group(invoke_without_command=True)
@@ -64,6 +64,14 @@ def compat_command(
 def restore_command(runs: int, folder: Path | None) -> None:
     """Print what storing and restoring buffers costs."""
     restore.run(runs, folder)
+
+
+@main.command("workloads")
+@click.option("--runs", default=5, show_default=True, help="Runs of each side, after one warm-up.")
+@click.option("--row", type=int, multiple=True, help="Only these rows, counted from 1.")
+def workloads_command(runs: int, row: tuple[int, ...]) -> None:
+    """Print what the cache costs ten workloads that gain nothing by it."""
+    workloads.run(runs, row)
 
 
 if __name__ == "__main__":

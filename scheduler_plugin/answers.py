@@ -16,9 +16,15 @@ from .submission import Submission
 
 Answers = dict[str, LookupAnswer]
 
+CLOCK_SECONDS = 60.0
+"""By how much the clocks of two schedulers may differ."""
+
 
 def expired(submission: Submission, answers: Answers, now: float) -> list[str]:
     """Return the transformations whose results are too old, or made from one that is.
+
+    A result from the future was written by a clock that was wrong, or this one is: nobody knows how
+    old it is, so it does not count either.
 
     Parameters
     ----------
@@ -38,10 +44,15 @@ def expired(submission: Submission, answers: Answers, now: float) -> list[str]:
         if identity is None or identity.expires is None:
             continue
         answer = answers.get(identity.checksum)
-        too_old = answer is not None and (answer.created or 0.0) + identity.expires < now
+        too_old = answer is not None and _is_too_old(answer, identity.expires, now)
         if too_old or not stale.keys().isdisjoint(submission.graph[key].dependencies):
             stale[key] = None
     return [known[key].checksum for key in stale if known[key].checksum in answers]
+
+
+def _is_too_old(answer: LookupAnswer, seconds: float, now: float) -> bool:
+    age = now - (answer.created or 0.0)
+    return not -CLOCK_SECONDS <= age <= seconds
 
 
 def judge_files(

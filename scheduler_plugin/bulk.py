@@ -10,21 +10,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seamless_dask_cache.dask_internals import (
     Key,
+    Loaded,
     WorkerRoom,
     ask_worker,
     free_keys,
     learn_data,
     rooms_of_workers,
+    tell_worker,
 )
 from seamless_dask_cache.database import LookupAnswer
 
+from .loading import KEEP, KEPT, LOAD
 from .submission import ANNOTATION, Submission
-from .worker import LOAD
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -36,6 +39,8 @@ logger = logging.getLogger(__name__)
 FEWEST = 16
 LARGEST_BYTES = 1 << 20
 MOST_BYTES_PER_WORKER = 64 << 20
+SILENT_SECONDS = 60.0
+"""For how long a worker that did not answer is not asked again."""
 OVERHEAD_BYTES = 200
 """Of a value in memory, beyond its buffer; a guess."""
 SILENT_ANNOTATIONS = frozenset({ANNOTATION, "span"})
@@ -150,16 +155,16 @@ async def restore_in_bulk(
         Keys that are in memory now; for the others, their restore tasks will run.
     """
     loads = loads_of(submission, plan, engine.scheduler.tasks)
-    rooms = rooms_of_workers(engine.scheduler) if loads else []
+    rooms = _rooms(engine) if loads else []
     if not rooms:
         return set()
     shares = shared_out(loads, rooms)
     started = time.time()
     answers = await asyncio.gather(*(_load(engine, *share) for share in shares.items()))
-    loaded: dict[Key, tuple[str, int]] = {}
-    for address, sizes in zip(shares, answers, strict=True):
-        loaded |= {key: (address, nbytes) for key, nbytes in sizes.items()}
+    loaded = {key: value for answer in answers for key, value in answer.items()}
     here = learn_data(engine.scheduler, loaded)
+    for address, keys in _superfluous(loaded, here).items():
+        free_keys(engine.scheduler, address, keys)
     for address, share in shares.items():
         mine = [load for load in share if load.key in here]
         nbytes = sum(load.nbytes for load in mine)
@@ -170,13 +175,45 @@ async def restore_in_bulk(
     return here
 
 
-async def _load(engine: Engine, address: str, loads: list[Load]) -> dict[Key, int]:
+def _superfluous(loaded: Mapping[Key, Loaded], here: set[Key]) -> dict[str, list[Key]]:
+    """Return by worker what was loaded, but has come to be known otherwise meanwhile."""
+    found: dict[str, list[Key]] = {}
+    for key in loaded.keys() - here:
+        found.setdefault(loaded[key].address, []).append(key)
+    return found
+
+
+def _rooms(engine: Engine) -> list[WorkerRoom]:
+    """Return the workers that may be asked; one that did not answer is left alone for a while."""
+    now = time.monotonic()
+    for address in [address for address, until in engine.silent.items() if until <= now]:
+        del engine.silent[address]
+    rooms = rooms_of_workers(engine.scheduler)
+    return [room for room in rooms if room.address not in engine.silent]
+
+
+async def _load(engine: Engine, address: str, loads: list[Load]) -> dict[Key, Loaded]:
+    """Let a worker load results, and then keep them; nothing if that takes too long."""
+    token = uuid.uuid4().hex
+    until = time.monotonic() + engine.policy.patience
     items = [(load.key, load.answer.result, load.answer.content) for load in loads]
-    arguments: Mapping[str, Any] = {"items": items}
-    patience = engine.policy.patience
-    sizes = await ask_worker(engine.scheduler, address, LOAD, patience, arguments)
-    if sizes is None:
-        logger.info("%s did not load %d results in time", address, len(loads))
+    if not await _ask(engine, address, LOAD, until, {"token": token, "items": items}):
+        return {}
+    tell_worker(engine.scheduler, address, KEEP, {"token": token})
+    kept = await _ask(engine, address, KEPT, until, {"token": token})
+    if kept is None:
+        # It keeps them now, or later, but in any case before it hears of this.
         free_keys(engine.scheduler, address, [load.key for load in loads])
         return {}
-    return {key: nbytes for key, nbytes in sizes}
+    return {key: Loaded(address, *facts) for key, *facts in kept}
+
+
+async def _ask(
+    engine: Engine, address: str, operation: str, until: float, arguments: Mapping[str, Any]
+) -> Any:
+    seconds = max(until - time.monotonic(), 0.0)
+    answer = await ask_worker(engine.scheduler, address, operation, seconds, arguments)
+    if answer is None:
+        logger.info("%s does not load results in time; they are restored one by one", address)
+        engine.silent[address] = time.monotonic() + SILENT_SECONDS
+    return answer

@@ -6,7 +6,7 @@ import itertools
 import logging
 import time
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 from seamless_dask_cache.dask_internals import (
@@ -19,8 +19,11 @@ from seamless_dask_cache.identity.graph import Refusal, is_task
 from seamless_dask_cache.identity.recipe import Identity
 from seamless_dask_cache.storage import BufferStore
 
+from .admission import Admission
 from .answers import Answers, servable
+from .awaiting import add_gate
 from .documents import describing
+from .flight import Flight
 from .identifying import IdentifyingThreads
 from .keys import KeyMemory, refuse_downstream
 from .lineage import Lineage
@@ -74,7 +77,9 @@ class Engine:
         self.remarks: dict[str, str] = {}
         self.threads = IdentifyingThreads(policy.patience)
         self.described: set[str] = set()
+        self.silent: dict[str, float] = {}
         self.sparing = Sparing(self)
+        self.flight = Flight(self)
         self._warned = False
         self._session = uuid.uuid4().hex[:12]
         self._graphs = itertools.count()
@@ -150,10 +155,25 @@ class Engine:
             held=self._held,
             storing=storing,
             restoring=self.restoring,
+            awaited=submission.awaited,
+            awaiting=self.flight.awaiting,
         )
+        add_gate(plan.graph, self.flight.gate)
         submission.restored = plan.restored
+        self._set_terms(submission, plan)
         self._describe(submission, plan)
         return plan
+
+    def _set_terms(self, submission: Submission, plan: Plan) -> None:
+        admission = Admission(self.policy, submission.costs)
+        known = submission.identities.known
+        if not admission.is_default or submission.trusted:
+            order = [key for key in submission.order if key in plan.computed]
+            terms = admission.terms(plan.graph, order, known, submission.trusted, _prefix)
+            for key, mine in terms.items():
+                node = plan.graph[key]
+                if isinstance(node, StoringTask):
+                    node.terms = mine
 
     def restoring(self, key: Key, identity: Identity, answer: LookupAnswer) -> RestoreTask:
         """Return the node that brings a result back."""
@@ -179,6 +199,10 @@ class Engine:
 
     def rewritten(self, message: dict[str, Any], submission: Submission, plan: Plan) -> Any:
         """Return the message with the rewritten graph in place of the submitted one."""
+        order = message.get("internal_priority")
+        if order and self.flight.gate in plan.graph:
+            # A client's own order, which older schedulers go by, must name every task.
+            message = {**message, "internal_priority": {self.flight.gate: -1, **order}}
         return {**message, "expr_ser": hand_over(plan.graph, submission.annotations)}
 
     def count(self, submission: Submission, plan: Plan) -> None:
@@ -193,12 +217,13 @@ class Engine:
                 stats.misses += 1
             else:
                 stats.refused += 1
+        stats.awaited += len(plan.awaited)
         if plan.restored:
             stats.seconds_saved += _seconds_saved(submission, plan)
 
     # Afterwards -------------------------------------------------------------------------------
 
-    def learn(self, submission: Submission, keys: Iterable[Key]) -> None:
+    def learn(self, submission: Submission, keys: Collection[Key]) -> None:
         """Remember what the keys of a scheduled graph are."""
         known, refused = submission.identities.known, submission.identities.refused
         lineage = self._lineage_of(submission)
@@ -210,6 +235,7 @@ class Engine:
             if key in submission.restored:
                 self._learn_restored(key, submission)
         self.sparing.learn(submission, keys)
+        self.flight.learn(keys)
 
     def _learn_restored(self, key: Key, submission: Submission) -> None:
         identity, answer = submission.identities.known[key], submission.restored[key]
@@ -234,6 +260,9 @@ class Engine:
         if isinstance(identity, Refusal):
             return
         self.sparing.note(key, identity, facts)
+        if "took" in facts:
+            size = facts.get("size", facts.get("nbytes", 0))
+            self.link.note_cost(identity.code, (1, facts["took"], size, 0, 0.0))
         if "result" in facts:
             self._record_stored(key, identity, facts)
 
@@ -270,6 +299,7 @@ class Engine:
             },
         }
         self.link.store(item)
+        self.flight.leases.stored(identity.checksum)
         self.keys.drop_recipe(key)
 
     def record_known(
@@ -339,8 +369,10 @@ class Engine:
 
     def acknowledge(self, items: list[dict[str, Any]]) -> None:
         """Count records that the database acknowledged."""
-        self.stats.stored += len(items)
-        self.stats.bytes_stored += sum(item["entry"]["nbytes"] or 0 for item in items)
+        self.flight.leases.acknowledged(item["transformation"] for item in items)
+        stored = [item for item in items if "diverged" not in item]
+        self.stats.stored += len(stored)
+        self.stats.bytes_stored += sum(item["entry"]["nbytes"] or 0 for item in stored)
 
     def distrust(self, transformation: str, result: str, *, gone: bool) -> None:
         """Serve a result no more that could not be restored; drop its record if it is gone."""

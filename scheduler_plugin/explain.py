@@ -9,6 +9,7 @@ from typing import Any
 
 from seamless_dask_cache.dask_internals import DataNode, Key, hand_over
 
+from .divergence import DIVERGED
 from .engine import Engine
 from .explain_misses import Rows, explain_misses
 from .lineage import upstream_graph
@@ -92,6 +93,9 @@ async def _explain_graph(engine: Engine, message: dict[str, Any]) -> Rows:
     for row in rows.values():
         if row["status"] == "miss" and row["transformation"] in engine.remarks:
             row["reason"] = engine.remarks[row["transformation"]]
+        remark = engine.remarks.get(row["transformation"] or "", "")
+        if row["status"] == "hit" and remark.startswith(DIVERGED):
+            row["reason"] += f"; {remark}"
     return rows
 
 

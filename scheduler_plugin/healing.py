@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seamless_dask_cache.dask_internals import (
     Graph,
@@ -17,9 +17,11 @@ from seamless_dask_cache.dask_internals import (
     let_go,
 )
 
-from .engine import Engine
 from .lineage import Lineage, upstream_graph
 from .worker import NAME
+
+if TYPE_CHECKING:
+    from .engine import Engine
 
 Submit = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -92,7 +94,7 @@ class Healing:
         holder = f"{NAME}-heal-{next(self._holders)}"
         if graph:
             keys = set(node.dependencies) & graph.keys()
-            await self._submit(_message(graph, annotations, lineage, keys, holder))
+            await self._submit(upstream_message(graph, annotations, lineage, keys, holder))
         healed = as_original(scheduler, key, node)
         engine.stats.healed += healed
         leaving = asyncio.create_task(self._leave(key, holder))
@@ -107,13 +109,26 @@ class Healing:
         let_go(self._scheduler, holder)
 
 
-def _message(
+def upstream_message(
     graph: Graph,
     annotations: dict[str, dict[Key, Any]],
     lineage: Lineage,
     keys: set[Key],
     holder: str,
 ) -> dict[str, Any]:
+    """Return the message of a client of our own that wants some keys of an upstream graph.
+
+    Parameters
+    ----------
+    graph, annotations
+        As `upstream_graph` returns them.
+    lineage : Lineage
+        Of what is downstream.
+    keys : set
+        The requested keys.
+    holder : str
+        Name of the client.
+    """
     return {
         "client": holder,
         "expr_ser": hand_over(graph, annotations),

@@ -13,14 +13,15 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import partial, wraps
 from typing import Any, NamedTuple, Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 logger = logging.getLogger(__name__)
 
 GRAPH = "update-graph"
 DEPARTURE = "remove-client"
+TURN = "turn"
 CLIENT_OPERATIONS = frozenset(
     {
         GRAPH,
@@ -32,11 +33,27 @@ CLIENT_OPERATIONS = frozenset(
         "close-client",
         "subscribe-topic",
         "unsubscribe-topic",
+        "publish_flush_batched_send",
+        "queue-future-release",
+        "queue_release",
+        "variable-future-received-confirm",
+        "variable_delete",
     }
 )
 """Messages of clients whose order counts; a heartbeat has none."""
-STILL_VALID = frozenset({DEPARTURE, "close-client", "subscribe-topic", "unsubscribe-topic"})
-"""What counts after a restart, even though it was said before it."""
+CLIENT_CALLS = frozenset({"scatter", "update_data"})
+"""Remote calls of clients that change what the scheduler holds."""
+ABOUT_KEYS = frozenset(
+    {
+        GRAPH,
+        "client-desires-keys",
+        "client-releases-keys",
+        "update-data",
+        "report-key",
+        "cancel-keys",
+    }
+)
+"""What does not count any more after a restart, when it was said before it."""
 
 MOST_AT_ONCE = 100
 MOST_WAITING = 5_000
@@ -104,6 +121,7 @@ class Intake:
     def __init__(self, judge: Judge):
         self._judge = judge
         self._streams: WeakKeyDictionary[asyncio.Task[Any], _Stream] = WeakKeyDictionary()
+        self._of_client: WeakValueDictionary[str, _Stream] = WeakValueDictionary()
         self._pumps: set[asyncio.Task[None]] = set()
 
     def graphs(self, original: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
@@ -111,6 +129,7 @@ class Intake:
 
         async def receive(**message: Any) -> None:
             stream = self._stream()
+            self._of_client[message.get("client") or ""] = stream
             self._put(stream, Waiting(GRAPH, message, original))
             await stream.room.wait()
 
@@ -134,8 +153,8 @@ class Intake:
     def departure(self, original: Callable[..., Any]) -> Callable[..., None]:
         """Return what stands in for the removal of a client: it comes after all of its messages."""
 
-        def remove(**message: Any) -> None:
-            stream = self._stream()
+        def remove(client: str, stimulus_id: str | None = None) -> None:
+            stream, message = self._stream(), {"client": client, "stimulus_id": stimulus_id}
             if stream.busy:
                 self._put(stream, Waiting(DEPARTURE, message, original))
             else:
@@ -143,10 +162,28 @@ class Intake:
 
         return remove
 
+    def behind(self, original: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+        """Return what stands in for a client's call: it waits for what its stream brought before.
+
+        Scattering the same data again, say, must not come before the release of what it was.
+        """
+
+        @wraps(original)
+        async def call(*arguments: Any, **message: Any) -> Any:
+            stream = self._of_client.get(message.get("client") or "")
+            if stream is not None and stream.busy:
+                turn = asyncio.Event()
+                self._put(stream, Waiting(TURN, {}, turn.set))
+                await turn.wait()
+            result = original(*arguments, **message)
+            return await result if inspect.isawaitable(result) else result
+
+        return call
+
     def restart(self) -> None:
         """Drop what was said before the scheduler forgot everything."""
         for stream in self._streams.values():
-            kept = [entry for entry in stream.waiting if entry.operation in STILL_VALID]
+            kept = [entry for entry in stream.waiting if entry.operation not in ABOUT_KEYS]
             stream.waiting = deque(kept)
             stream.room.set()
 
@@ -229,6 +266,7 @@ class ClientHandlers:
         self._intake = intake
         self._originals: dict[str, Callable[..., Any]] = {}
         self._mine: dict[str, Callable[..., Any]] = {}
+        self._calls: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
 
     def replace(self) -> None:
         """Put the intake's handlers in the place of the scheduler's."""
@@ -238,6 +276,10 @@ class ClientHandlers:
             self._originals[operation] = original
             make = intake.graphs if operation == GRAPH else partial(intake.others, operation)
             self._mine[operation] = handlers[operation] = make(original)
+        calls = self._scheduler.handlers
+        for operation in CLIENT_CALLS & calls.keys():
+            self._calls[operation] = calls[operation], intake.behind(calls[operation])
+            calls[operation] = self._calls[operation][1]
         self._departure = intake.departure(self._scheduler.remove_client)
         self._scheduler.remove_client = self._departure
 
@@ -247,5 +289,8 @@ class ClientHandlers:
         for operation, mine in self._mine.items():
             if handlers.get(operation) is mine:
                 handlers[operation] = self._originals[operation]
+        for operation, (original, mine) in self._calls.items():
+            if self._scheduler.handlers.get(operation) is mine:
+                self._scheduler.handlers[operation] = original
         if self._scheduler.__dict__.get("remove_client") is self._departure:
             del self._scheduler.remove_client

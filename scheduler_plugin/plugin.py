@@ -27,11 +27,13 @@ from seamless_dask_cache.observation import apart
 from seamless_dask_cache.storage import BufferStore, open_store
 
 from .bulk import restore_in_bulk
+from .divergence import tell
 from .engine import Engine
 from .healing import Healing
 from .intake import GRAPH, ClientHandlers, Intake
 from .link import DatabaseLink
 from .policy import Policy
+from .quarantine import recall
 from .questions import ANSWERS
 from .restore import RestoreTask
 from .seeing import Seeing
@@ -94,6 +96,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         self.engine: Engine | None = None
         self.tainted: set[Key] = set()
         self._submitters: set[Key] = set()
+        self._telling: set[asyncio.Task[None]] = set()
         self._original: Any = None
         self._intake: Intake | None = None
         self._handlers: ClientHandlers | None = None
@@ -121,7 +124,9 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         self._scheduler = scheduler
         self._turn = asyncio.Lock()
         self.engine = Engine(scheduler, link, store, policy)
+        await recall(self.engine)
         self.healing = Healing(scheduler, self.engine, self._submit)
+        self.engine.flight.start(self._submit, self._turn)
         self.seeing = Seeing(scheduler)
         self.seeing.start()
         predecessor = scheduler.plugins.get(NAME)
@@ -178,21 +183,30 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         return client
 
     def _acknowledge(self, items: list[dict[str, Any]]) -> None:
-        if self.engine is not None:
-            self.engine.acknowledge(items)
-            self.seeing.stored(items)
+        if self.engine is None:
+            return
+        stored = [item for item in items if "diverged" not in item]
+        diverged = [item for item in items if "diverged" in item]
+        self.engine.acknowledge(items)
+        self.seeing.stored(stored)
+        if diverged:
+            telling = asyncio.create_task(tell(self, diverged))
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
 
     async def close(self) -> None:
         """Write what is queued, then disconnect; the scheduler calls this when it closes."""
         await self._leave_handlers(LAST_GRAPHS_SECONDS)
         if self.engine is not None:
             self.engine.threads.close()
+            await self.engine.flight.close()
             await self.engine.link.close()
 
     async def retire(self) -> None:
         """Flush, then leave the scheduler and its workers as they were."""
         await self._leave_handlers()
         if self.engine is not None:
+            await self.engine.flight.retire()
             await self.engine.link.close()
             self.seeing.stop()
         await remove_worker_plugin(self._scheduler, NAME)
@@ -233,7 +247,9 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
             return nothing
         try:
             with at_work(self._scheduler):
-                return await self.engine.prepare_all(messages)
+                submissions = await self.engine.prepare_all(messages)
+                await self.engine.flight.acquire(messages, submissions)
+                return submissions
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # users' classes may raise SystemExit while they are hashed
@@ -262,7 +278,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
             engine.count(submission, plan)
             self.seeing.graph(submission, plan)
             loaded = await restore_in_bulk(engine, self.seeing, submission, plan)
-            self.healing.hold(submission.externals, plan.restored.keys() - loaded)
+            self.healing.hold(submission.externals, (plan.restored.keys() - loaded) | plan.awaited)
         except Exception as error:
             self._survived("rewriting a graph", error)
             return message
@@ -313,6 +329,8 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
                 self.tainted.discard(key)
                 self._submitters.discard(key)
                 self.engine.forget(key)
+            if finish in ("memory", "erred", "forgotten", "no-worker"):
+                self.engine.flight.leases.ended(key)
             if finish in ("memory", "erred", "forgotten"):
                 self.healing.ended(key)
         except Exception as error:
@@ -326,6 +344,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
             self._intake.restart()
         if self.engine is not None:
             self.engine.restart()
+            self.engine.flight.restart()
             self.healing.clear()
             self.seeing.stop()
 

@@ -11,6 +11,7 @@ from seamless_dask_cache.identity import EFFECT_KINDS
 from seamless_dask_cache.identity.distributions import check_policy
 
 LONGEST_PATIENCE = 86_400.0
+LONGEST_LEASE = 3600.0
 SMALL_BYTES = 65_536
 HASHED_BYTES_PER_SECOND = 500e6
 """Serialized and hashed; a careful figure for one core."""
@@ -21,6 +22,7 @@ EXPECTED_TYPES: dict[str, tuple[type, ...]] = {
     "max_bytes": (int,),
     "inline_bytes": (int,),
     "patience": (int, float),
+    "lease_seconds": (int, float),
 }
 
 
@@ -33,8 +35,11 @@ class Policy:
     min_seconds : float
         Results that no client asked for are stored only when they took at least this long.
     load_seconds, load_bytes_per_second : float
-        What loading a result is taken to cost: a fixed part and a rate. A result that no client
-        asked for is stored only when computing it took longer than that.
+        What loading a result is taken to cost, until it was measured: a fixed part and a rate. A
+        result that no client asked for is stored only when computing it took longer than that.
+    always_store, never_store : str or tuple of str
+        Patterns (as of file names) of key prefixes such as ``"clean-*"``, whose results are stored
+        in any case, or never; the latter are still looked up, and what is made of them is stored.
     max_bytes : int
         Results above this size are not stored.
     inline_bytes : int
@@ -54,12 +59,19 @@ class Policy:
         Whether results may be stored as pickles.
     read_only : bool
         Look up, and store nothing.
+    lease_seconds : float
+        What one cluster computes, others wait for; this is how long they wait for a cluster that
+        died. From 1 to 3,600; 0 lets every cluster compute everything itself.
+    lease_patience : float, optional
+        Seconds after which a cluster waits no longer for another one, though that one is alive.
     """
 
     min_seconds: float = 0.02
     load_seconds: float = 0.005
     load_bytes_per_second: float = 500e6
     max_bytes: int = 10_000_000_000
+    always_store: tuple[str, ...] = ()
+    never_store: tuple[str, ...] = ()
     inline_bytes: int = 4096
     observe: bool = True
     patience: float = 10.0
@@ -67,6 +79,8 @@ class Policy:
     versions: str = "exact"
     allow_pickle: bool = True
     read_only: bool = False
+    lease_seconds: float = 15.0
+    lease_patience: float | None = None
 
     def __post_init__(self) -> None:
         for name, types in EXPECTED_TYPES.items():
@@ -78,13 +92,27 @@ class Policy:
             raise ConfigurationError(
                 f"patience must be more than 0 s and less than a day, not {self.patience!r}"
             )
+        self._check_leases()
         for name in ("allow_pickle", "observe", "read_only"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigurationError(
                     f"{name} must be True or False, not {getattr(self, name)!r}"
                 )
+        for name in ("always_store", "never_store"):
+            object.__setattr__(self, name, _patterns(name, getattr(self, name)))
         # As text it can be hashed and sent, whatever the user wrote.
         object.__setattr__(self, "versions", check_policy(self.versions))
+
+    def _check_leases(self) -> None:
+        seconds, patience = self.lease_seconds, self.lease_patience
+        if seconds and not 1 <= seconds <= LONGEST_LEASE:
+            raise ConfigurationError(
+                f"lease_seconds must be 0, or from 1 to {LONGEST_LEASE:g}, not {seconds!r}"
+            )
+        if patience is not None and not _is_amount(patience, (int, float)):
+            raise ConfigurationError(
+                f"lease_patience must be None or a number from 0 on, not {patience!r}"
+            )
 
     def updated(self, **changes: Any) -> Policy:
         """Return a policy with some settings changed.
@@ -104,23 +132,20 @@ class Policy:
             changes["allow_effects"] = _names(changes["allow_effects"])
         return replace(self, **changes)
 
-    def worth_storing(self, seconds: float, nbytes: int, *, requested: bool) -> bool:
-        """Decide whether a result is stored.
+    def worth_storing(self, seconds: float, nbytes: int, loading: float | None = None) -> bool:
+        """Decide whether a result is stored that no client asked for.
 
         Parameters
         ----------
         seconds : float
-            How long computing it took.
+            How long computing it took, and what it was made of, as far as that is not stored.
         nbytes : int
             Its size in memory.
-        requested : bool
-            Whether a client asked for this very result.
+        loading : float, optional
+            Seconds that loading such results was seen to take; by default as the settings say.
         """
-        if nbytes > self.max_bytes:
-            return False
-        if requested:
-            return True
-        loading = self.load_seconds + nbytes / max(self.load_bytes_per_second, 1.0)
+        if loading is None:
+            loading = self.load_seconds + nbytes / max(self.load_bytes_per_second, 1.0)
         return seconds >= self.min_seconds and seconds > loading
 
     def worth_naming(self, seconds: float, nbytes: int) -> bool:
@@ -134,6 +159,15 @@ class Policy:
 
 def _is_amount(value: Any, types: tuple[type, ...]) -> bool:
     return type(value) in types and float(value) >= 0
+
+
+def _patterns(name: str, value: Any) -> tuple[str, ...]:
+    patterns = (value,) if isinstance(value, str) else value
+    if isinstance(patterns, (list, tuple, set, frozenset)) and all(
+        isinstance(pattern, str) for pattern in patterns
+    ):
+        return tuple(patterns)
+    raise ConfigurationError(f"{name} must be patterns of key prefixes, not {value!r}")
 
 
 def _names(value: str | Iterable[str] | None) -> frozenset[str]:

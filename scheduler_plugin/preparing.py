@@ -79,7 +79,10 @@ class Preparation:
         held = {key for key in known if engine.keys.knows(key)}
         await engine.threads.run(lambda: self._identify(known, held, effects))
         transformations = {t: None for s in self._live() for t in s.transformations()}
-        answers = await engine.link.lookup(list(transformations))
+        codes = {code for s in self._live() for code in s.codes()}
+        answers, costs = await engine.link.lookup_with_costs(list(transformations), list(codes))
+        for submission in self._live():
+            submission.costs = costs
         for submission in self._live():
             for transformation in expired(submission, answers, time.time()):
                 self._drop(answers, transformation)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from .audit import audit
 from .explain import explain
 from .seeing.report import report_data
 
@@ -39,6 +40,16 @@ async def _explain(plugin: CachePlugin, **message: Any) -> list[dict[str, Any]]:
     return await explain(plugin.running(), message)
 
 
+async def _audit(
+    plugin: CachePlugin,
+    fraction: float,
+    seed: int | None = None,
+    timeout: float | None = None,
+    **message: Any,
+) -> dict[str, Any]:
+    return await audit(plugin, message, fraction, seed, timeout)
+
+
 async def _heal(
     plugin: CachePlugin, key: Any, transformation: str, result: str, gone: bool
 ) -> bool:
@@ -57,6 +68,7 @@ ANSWERS: dict[str, Answer] = {
     "report": _report,
     "flush": _flush,
     "explain": _explain,
+    "audit": _audit,
     "heal": _heal,
     "disable": _disable,
 }

@@ -44,12 +44,15 @@ class Plan:
         Keys of the tasks that run.
     pruned : int
         Number of tasks that need not be scheduled at all.
+    awaited : set
+        Keys of the tasks that another cluster computes.
     """
 
     graph: Graph = field(default_factory=dict)
     restored: dict[Key, LookupAnswer] = field(default_factory=dict)
     computed: set[Key] = field(default_factory=set)
     pruned: int = 0
+    awaited: set[Key] = field(default_factory=set)
 
 
 def rewrite(
@@ -61,10 +64,13 @@ def rewrite(
     held: Callable[[Key], HeldTask | None],
     storing: Callable[[Key, Any, Identity, bool], Any],
     restoring: Callable[[Key, Identity, LookupAnswer], Any],
+    awaited: Collection[str] = (),
+    awaiting: Callable[[Key, Identity], Any] | None = None,
 ) -> Plan:
     """Prune what is cached and wrap what is to be stored.
 
-    Walks from the requested keys towards the inputs and stops at every hit.
+    Walks from the requested keys towards the inputs and stops at every hit, and at what another
+    cluster computes.
 
     Parameters
     ----------
@@ -80,13 +86,17 @@ def rewrite(
         What the scheduler holds under a key, or None. Such a task keeps its dependencies.
     storing, restoring : callable
         Make the node that computes and stores, or that restores.
+    awaited : collection of str
+        Transformation checksums of what another cluster computes.
+    awaiting : callable, optional
+        Makes the node that waits for it.
 
     Returns
     -------
     Plan
     """
     plan = Plan()
-    requested = _with_alias_targets(graph, keys)
+    requested = with_alias_targets(graph, keys)
     stack = [key for key in keys if key in graph]
     while stack:
         key = stack.pop()
@@ -104,6 +114,9 @@ def rewrite(
         elif answer is not None and identity is not None:
             plan.graph[key] = restoring(key, identity, answer)
             plan.restored[key] = answer
+        elif identity is not None and awaiting is not None and identity.checksum in awaited:
+            plan.graph[key] = awaiting(key, identity)
+            plan.awaited.add(key)
         else:
             plan.graph[key] = node
             if is_task(node):
@@ -111,7 +124,7 @@ def rewrite(
                 if identity is not None:
                     plan.graph[key] = storing(key, node, identity, key in requested)
         stack.extend(d for d in plan.graph[key].dependencies if d in graph)
-    if plan.restored:
+    if plan.restored or plan.awaited:
         plan.pruned = sum(is_task(node) for key, node in graph.items() if key not in plan.graph)
     return plan
 
@@ -122,7 +135,8 @@ def _held_node(node: Any, mine: HeldTask) -> Any:
     return node if node.dependencies == mine.dependencies else mine.run_spec
 
 
-def _with_alias_targets(graph: Graph, keys: Collection[Key]) -> set[Key]:
+def with_alias_targets(graph: Graph, keys: Collection[Key]) -> set[Key]:
+    """Return requested keys, and those whose value they stand for."""
     requested = set()
     for key in keys:
         while key not in requested:

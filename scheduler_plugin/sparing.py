@@ -18,7 +18,7 @@ from seamless_dask_cache.dask_internals import (
 from seamless_dask_cache.database import LookupAnswer
 from seamless_dask_cache.identity.graph import Refusal
 from seamless_dask_cache.identity.recipe import Identity
-from seamless_dask_cache.identity.shallow import own_files, shallow_checksum, skeleton_checksum
+from seamless_dask_cache.identity.shallow import shallow_checksum, skeleton_checksum
 
 from .cutoff import Hopes, Role, roles_of, settle
 from .reads import fits
@@ -197,22 +197,10 @@ class Sparing:
         if skeleton is None:
             return None
         shallow = shallow_checksum(recipe, self.contents.get, inner)
-        if shallow is None or self._reads_of_inputs(identity, recipe, inner, facts):
+        if shallow is None:
             return None
         size, seconds = facts["nbytes"], facts["seconds"]
         return skeleton, shallow, result, size, seconds, identity.checksum
-
-    def _reads_of_inputs(
-        self, identity: Identity, recipe: bytes, inner: Any, facts: dict[str, Any]
-    ) -> bool:
-        """Tell whether it may have read a file whose state stands only in its inputs' identity.
-
-        The content of an input (the name of a file, say) does not tell that the file changed.
-        """
-        if not identity.covers or not ("covered" in facts or not self._engine.policy.observe):
-            return False
-        own = own_files(recipe, inner)
-        return not all(path in own for path, _ in identity.covers)
 
 
 def result_of(facts: dict[str, Any]) -> str | None:

@@ -38,6 +38,14 @@ class Stats:
         Sizes of their buffers.
     seconds_saved : float
         Recorded compute time of the hits, as far as it is on record.
+    awaited : int
+        Results that were waited for, as another cluster was computing them.
+    taken_over : int
+        The part of them that was computed here in the end.
+    diverged : int
+        Write-backs that differ from the result on record, which stays.
+    quarantined : int
+        Transformations that an audit found irreproducible; they are not served any more.
     errors : int
         Faults of the cache that were survived.
     """
@@ -56,6 +64,10 @@ class Stats:
     bytes_stored: int = 0
     bytes_restored: int = 0
     seconds_saved: float = 0.0
+    awaited: int = 0
+    taken_over: int = 0
+    diverged: int = 0
+    quarantined: int = 0
     errors: int = 0
 
     def as_dict(self) -> dict[str, Any]:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from seamless_dask_cache.dask_internals import Graph, Key, in_order
-from seamless_dask_cache.database import LookupAnswer
+from seamless_dask_cache.database import Cost, LookupAnswer
 from seamless_dask_cache.identity.code import Identifier
 from seamless_dask_cache.identity.describer import Describer
 from seamless_dask_cache.identity.graph import GraphIdentity, Refusal, identify_graph, is_task
 from seamless_dask_cache.identity.recipe import Identity
 
 from .keys import refuse_downstream
+from .quarantine import IRREPRODUCIBLE
 
 if TYPE_CHECKING:
     from .cutoff import Hopes
@@ -47,6 +48,8 @@ class Submission:
         All keys, dependencies first.
     answers : dict
         Transformation checksum to answer, for those that are hits.
+    costs : dict
+        Code checksum to what running it cost so far.
     changed : dict
         Transformation checksum to a file that its stored result was made of, and that changed.
     outdated : dict
@@ -59,6 +62,8 @@ class Submission:
         Transformation checksums of the hits that were found by the content of their inputs.
     hopes : Hopes or None
         What may be spared of it while it runs.
+    awaited : set
+        Transformation checksums of what another cluster computes at this moment.
     """
 
     graph: Graph
@@ -71,12 +76,14 @@ class Submission:
     never: dict[Key, str] = field(default_factory=dict)
     order: list[Key] = field(default_factory=list)
     answers: dict[str, LookupAnswer] = field(default_factory=dict)
+    costs: dict[str, Cost] = field(default_factory=dict)
     changed: dict[str, str] = field(default_factory=dict)
     outdated: dict[Key, str] = field(default_factory=dict)
     restored: dict[Key, LookupAnswer] = field(default_factory=dict)
     identifier: Identifier | None = None
     by_content: set[str] = field(default_factory=set)
     hopes: Hopes | None = None
+    awaited: set[str] = field(default_factory=set)
 
     def external_keys(self) -> set[Key]:
         """Return the keys that the graph refers to and does not contain."""
@@ -115,7 +122,10 @@ class Submission:
         found = {}
         for key, identity in self.identities.known.items():
             reason = effects.get(identity.checksum) or effects.get(identity.code)
-            if reason is not None and not identity.trusted and is_task(self.graph[key]):
+            if reason is None or not is_task(self.graph[key]):
+                continue
+            # The user's word that a function is pure does not outweigh an audit.
+            if not identity.trusted or reason.startswith(IRREPRODUCIBLE):
                 found[key] = Refusal(reason, key)
         if found:
             refuse_downstream(self.graph, self.identities, found, self.order)
@@ -124,6 +134,11 @@ class Submission:
         """Return the transformation checksums to look up, each once."""
         known, graph = self.identities.known, self.graph
         return list({i.checksum: None for key, i in known.items() if is_task(graph[key])})
+
+    def codes(self) -> set[str]:
+        """Return the checksums of the code that its tasks run."""
+        known, graph = self.identities.known, self.graph
+        return {i.code for key, i in known.items() if is_task(graph[key])}
 
     def count_tasks(self) -> int:
         """Return the number of tasks; data and aliases do not count."""

@@ -20,7 +20,6 @@ from seamless_dask_cache.dask_internals import (
     Key,
     attach_to_current_task,
     current_worker,
-    put_data,
 )
 from seamless_dask_cache.errors import CellTypeError
 from seamless_dask_cache.identity.code import Identifier
@@ -36,7 +35,9 @@ from seamless_dask_cache.observation.memos import CHANGES, Shared, memos
 from seamless_dask_cache.results import dump_result, load_result
 from seamless_dask_cache.storage import BufferStore
 
+from .admission import DEFAULT, Terms
 from .inner_steps import Watch
+from .loading import Loading
 from .policy import Policy
 from .randomness import drew_randomness, state_at_start, watch_size_estimates
 
@@ -44,7 +45,6 @@ logger = logging.getLogger(__name__)
 
 NAME = "seamless-dask-cache"
 CONTENT = "seamless_dask_cache_content"
-LOAD = "seamless_dask_cache_load"
 MAX_CHECKED = 10_000
 MAX_SHARING = 64
 HOSTNAME = platform.node()
@@ -85,12 +85,13 @@ class WorkerCache(WorkerPlugin):  # type: ignore[misc]
         if self.policy.observe:
             watch()
         worker.handlers[CONTENT] = self._content
-        worker.handlers[LOAD] = self._load
+        self._loading = Loading(worker, self._loaded, self.policy.patience)
+        self._loading.join()
 
     def teardown(self, worker: Any) -> None:
         """Leave a worker."""
         worker.handlers.pop(CONTENT, None)
-        worker.handlers.pop(LOAD, None)
+        self._loading.leave()
 
     async def _content(self, key: Key) -> str | None:
         """Return the value checksum of data that this worker holds; None when it has none."""
@@ -98,22 +99,6 @@ class WorkerCache(WorkerPlugin):  # type: ignore[misc]
         if key not in data:
             return None
         return await asyncio.to_thread(apart, _value_checksum, data[key])
-
-    async def _load(self, items: list[tuple[Key, str, bytes | None]]) -> list[tuple[Key, int]]:
-        """Load results into memory; those that cannot be had are left out.
-
-        Parameters
-        ----------
-        items : list of (key, str, bytes or None)
-            Key, result checksum, and the buffer where it is small.
-
-        Returns
-        -------
-        list of (key, int)
-            What is in memory now, and its size in bytes.
-        """
-        values = await asyncio.to_thread(apart, self._loaded, items)
-        return put_data(self._worker, values)
 
     def _loaded(self, items: list[tuple[Key, str, bytes | None]]) -> dict[Key, Any]:
         values = {}
@@ -206,9 +191,11 @@ class StoringTask(GraphNode):  # type: ignore[misc]
         Files that stand in its identity, in which state.
     used : bool
         Whether other tasks use its result, so that its checksum is of interest.
+    terms : Terms
+        On which terms the result is stored, if no client asked for it.
     """
 
-    __slots__ = ("code", "covers", "graph", "inner", "requested", "trusted", "used")
+    __slots__ = ("code", "covers", "graph", "inner", "requested", "terms", "trusted", "used")
 
     def __init__(
         self,
@@ -219,6 +206,7 @@ class StoringTask(GraphNode):  # type: ignore[misc]
         trusted: bool,
         covers: tuple[tuple[str, str], ...] = (),
         used: bool = False,
+        terms: Terms = DEFAULT,
     ):
         self.key = inner.key  # type: ignore[misc]
         self._dependencies = inner.dependencies  # type: ignore[misc]
@@ -229,12 +217,14 @@ class StoringTask(GraphNode):  # type: ignore[misc]
         self.trusted = trusted
         self.covers = covers
         self.used = used
+        self.terms = terms
 
     def __reduce__(self) -> tuple[Any, ...]:
         return StoringTask, (self.inner, *self._options())
 
     def _options(self) -> tuple[Any, ...]:
-        return self.code, self.graph, self.requested, self.trusted, self.covers, self.used
+        options = (self.code, self.graph, self.requested, self.trusted, self.covers, self.used)
+        return options if self.terms == DEFAULT else (*options, Terms(*self.terms))
 
     def __repr__(self) -> str:
         return repr(self.inner)
@@ -323,12 +313,10 @@ class _Run:
         """Return what the run was seen to read; to be asked once, after it."""
         covers = self.task.covers
         self.seen.settle(covers)
-        facts: dict[str, Any] = {"observed": True}
+        facts: dict[str, Any] = {"observed": True, "took": self.seconds}
         reads = uncovered(self.seen.reads, covers)
         if reads:
             facts["reads"] = reads
-        if len(reads) < len(self.seen.reads):
-            facts["covered"] = True
         if self.seen.remote and not self.task.trusted:
             facts["remote"] = sorted(self.seen.remote)
         return facts
@@ -352,11 +340,12 @@ class _Run:
         if policy.read_only:
             return {}
         nbytes = sizeof(value) if self.task.used or not self.task.requested else 0
-        if policy.worth_storing(self.seconds, nbytes, requested=self.task.requested):
-            return self.store(value)
+        size = {"size": nbytes} if nbytes else {}
+        if self.task.requested or self.task.terms.admit(policy, self.seconds, nbytes):
+            return size | self.store(value)
         if self.task.used and policy.worth_naming(self.seconds, nbytes):
-            return self.name(value)
-        return {}
+            return size | self.name(value)
+        return size
 
     def name(self, value: Any) -> dict[str, Any]:
         """Return the checksum that the result would be stored under."""

@@ -124,7 +124,7 @@ class Writer:
             logger.warning("%d cache records could not be written", self.outbox.records)
         if self._spool is not None:
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(asyncio.to_thread(apart, self._spool.close), CLOSE_SECONDS)
+                await asyncio.wait_for(_in_thread(self._spool.close), CLOSE_SECONDS)
 
     # The loop -----------------------------------------------------------------------------------
 
@@ -280,8 +280,8 @@ class Writer:
             All of it may be written again.
         """
         try:
-            await self._connection.ask(lambda client: _store(client, batch))
-            return batch.items
+            diverged = await self._connection.ask(lambda client: _store(client, batch))
+            return _marked(batch.items, diverged)
         except DatabaseUnavailableError:
             raise
         except UNAVAILABLE as error:
@@ -334,7 +334,7 @@ class Writer:
             It failed, or hangs.
         """
         try:
-            return await asyncio.wait_for(asyncio.to_thread(apart, work), DISK_SECONDS)
+            return await asyncio.wait_for(_in_thread(work), DISK_SECONDS)
         except asyncio.TimeoutError:
             self._spool = None
             raise OSError(f"the disk did not answer for {DISK_SECONDS:g} s") from None
@@ -346,14 +346,34 @@ class Writer:
             logger.warning("The spool cannot be written (%s). Cache records wait in memory.", error)
 
 
-async def _store(client: AsyncDatabaseClient, batch: Batch) -> None:
+async def _in_thread(work: Callable[[], T]) -> T:
+    try:
+        return await asyncio.to_thread(apart, work)
+    except RuntimeError:  # the interpreter is about to end, and starts no threads any more
+        return apart(work)
+
+
+def _marked(items: list[Item], diverged: frozenset[str]) -> list[Item]:
+    """Return the items; those whose transformation has another result have ``diverged``."""
+    if not diverged:
+        return items
+    return [
+        {**item, "diverged": True} if item["transformation"] in diverged else item for item in items
+    ]
+
+
+async def _store(client: AsyncDatabaseClient, batch: Batch) -> frozenset[str]:
+    """Write a batch; return the transformations that have another result."""
     # Only what there is: a server of an earlier version knows less.
     more: dict[str, Any] = {
         "forget": batch.forgets,
         "cutoffs": batch.cutoffs,
         "costs": batch.costs,
     }
-    await client.store(batch.items, **{name: value for name, value in more.items() if value})
+    report = await client.store(
+        batch.items, **{name: value for name, value in more.items() if value}
+    )
+    return frozenset(getattr(report, "diverged", ()))
 
 
 def _described(descriptions: list[Description]) -> tuple[list[dict[str, str]], dict[str, Any]]:

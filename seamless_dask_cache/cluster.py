@@ -6,12 +6,14 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seamless_dask_cache.auditing import Audit, required_fraction
 from seamless_dask_cache.errors import ConfigurationError
 from seamless_dask_cache.explanation import Explanation
 
 if TYPE_CHECKING:
     from distributed import Client
 
+    from seamless_dask_cache.explaining.asked import Asked
     from seamless_dask_cache.storage import BufferStore
 
 
@@ -140,17 +142,58 @@ class Cache:
         return self.client.sync(self._explain, collections)  # type: ignore[no-any-return]
 
     async def _explain(self, collections: tuple[Any, ...]) -> Explanation:
-        from seamless_dask_cache.dask_internals import expression_of, pack
         from seamless_dask_cache.explaining.asked import asked_for, names_of
 
         asked = asked_for(collections)
-        arguments: dict[str, Any] = {"futures": list(asked.futures)}
-        keys: list[Any] = []
-        if asked.collections:
-            expression, keys = expression_of(asked.collections, finalize=True)
-            arguments |= {"expr_ser": pack(expression), "keys": keys}
+        arguments = _as_graph(asked)
         rows = await self._call("explain", arguments)
-        return Explanation(rows, names_of(asked.collections, keys))
+        return Explanation(rows, names_of(asked.collections, arguments.get("keys", ())))
+
+    def audit(
+        self,
+        *collections: Any,
+        fraction: float = 0.1,
+        seed: int | None = None,
+        timeout: float | None = None,
+    ) -> Audit:
+        """Compute a random part of what is on record once more, and compare.
+
+        What gives another result is quarantined: it is neither served nor stored any more.
+
+        Parameters
+        ----------
+        *collections
+            Dask collections, futures, or calls of cached functions, also in lists and dictionaries,
+            whose tasks are meant; by default all that the scheduler holds.
+        fraction : float
+            Of the transformations on record among them, above 0 and up to 1; at least one is drawn.
+        seed : int, optional
+            The same seed draws the same part of the same transformations.
+        timeout : float, optional
+            Seconds; what is not finished then is reported as not checkable.
+
+        Returns
+        -------
+        Audit
+            What is the same, what is different, and what could not be compared.
+
+        Raises
+        ------
+        DatabaseError
+            When the database cannot tell what is on record.
+        ValueError
+            For a fraction that is none.
+        TypeError
+            For anything that is neither collection nor future.
+        """
+        choice = {"fraction": required_fraction(fraction), "seed": seed, "timeout": timeout}
+        return self.client.sync(self._audit, collections, choice)  # type: ignore[no-any-return]
+
+    async def _audit(self, collections: tuple[Any, ...], choice: dict[str, Any]) -> Audit:
+        from seamless_dask_cache.explaining.asked import asked_for
+
+        graph = _as_graph(asked_for(collections)) if collections else {}
+        return Audit.from_dict(await self._call("audit", {**graph, **choice}))
 
     def report(self, path: str | Path) -> Path:
         """Write what the cache did since it was enabled as one HTML file that needs nothing else.
@@ -202,3 +245,14 @@ class Cache:
 
         await self._call("disable", {})
         await self.client.scheduler.unregister_scheduler_plugin(name=NAME)
+
+
+def _as_graph(asked: Asked) -> dict[str, Any]:
+    """Return what the plugin is to be told of collections and futures."""
+    from seamless_dask_cache.dask_internals import expression_of, pack
+
+    arguments: dict[str, Any] = {"futures": list(asked.futures)}
+    if asked.collections:
+        expression, keys = expression_of(asked.collections, finalize=True)
+        arguments |= {"expr_ser": pack(expression), "keys": keys}
+    return arguments

@@ -27,7 +27,7 @@ LAYERS = [
         "embedded",
         "config",
     },
-    {"transformation", "local", "explanation"},
+    {"transformation", "local", "explanation", "auditing"},
     {"decorator", "cluster"},
     {"cli"},
 ]

@@ -80,6 +80,22 @@ def explain(
     print_explanation(target, cache_dir, database, as_json=as_json, limit=limit)
 
 
+@main.command()
+@cache_dir_option
+@click.option("--database", help="URL of a database server instead of the embedded one.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 10_000))
+def audit(cache_dir: Path | None, database: str | None, as_json: bool, limit: int) -> None:
+    """List results that differ from the first ones on record, newest first.
+
+    Either another run gave them, and the first result is still served; or an audit found that the
+    transformation is irreproducible (cache.audit() in Python), and it is served no more.
+    """
+    from seamless_dask_cache.cli.audit import print_divergences
+
+    print_divergences(cache_dir, database, as_json=as_json, limit=limit)
+
+
 @main.command(
     context_settings={"ignore_unknown_options": True, "help_option_names": []},
 )

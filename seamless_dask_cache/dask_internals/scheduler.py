@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from time import time
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seamless_dask_cache.dask_internals.graphs import Alias, Key
@@ -160,8 +160,19 @@ async def ask_worker(
     try:
         call = getattr(scheduler.rpc(address), operation)(**arguments)
         return await asyncio.wait_for(call, timeout)
-    except (OSError, asyncio.TimeoutError, ValueError, TypeError):
+    except Exception:  # also whatever its handler raises
         return None
+
+
+def tell_worker(
+    scheduler: Scheduler, address: str, operation: str, arguments: Mapping[str, Any]
+) -> None:
+    """Send a message to a stream handler of a worker, in order with those on tasks.
+
+    The worker must have that handler: without it, it would lose its connection.
+    """
+    if address in scheduler.workers:
+        scheduler.worker_send(address, {"op": operation, **arguments})
 
 
 def free_keys(scheduler: Scheduler, address: str, keys: list[Key]) -> None:
@@ -171,14 +182,30 @@ def free_keys(scheduler: Scheduler, address: str, keys: list[Key]) -> None:
         scheduler.worker_send(address, {"op": "free-keys", "keys": keys, "stimulus_id": stimulus})
 
 
-def learn_data(scheduler: Scheduler, loaded: Mapping[Key, tuple[str, int]]) -> set[Key]:
+class Loaded(NamedTuple):
+    """What was put into the memory of a worker.
+
+    Attributes
+    ----------
+    address : str
+        Of the worker.
+    nbytes : int
+    typename : str
+    """
+
+    address: str
+    nbytes: int
+    typename: str
+
+
+def learn_data(scheduler: Scheduler, loaded: Mapping[Key, Loaded]) -> set[Key]:
     """Tell the scheduler of data in the memory of workers, as of scattered data.
 
     Parameters
     ----------
     scheduler : Scheduler
     loaded : mapping
-        Key to the address of a worker and the size in bytes.
+        Key to what was put into the memory of a worker under it.
 
     Returns
     -------
@@ -187,14 +214,19 @@ def learn_data(scheduler: Scheduler, loaded: Mapping[Key, tuple[str, int]]) -> s
         those that it has come to know otherwise.
     """
     here = {
-        key: (address, nbytes)
-        for key, (address, nbytes) in loaded.items()
-        if address in scheduler.workers and key not in scheduler.tasks
+        key: value
+        for key, value in loaded.items()
+        if value.address in scheduler.workers and key not in scheduler.tasks
     }
     scheduler.update_data(
-        who_has={key: [address] for key, (address, _) in here.items()},
-        nbytes={key: nbytes for key, (_, nbytes) in here.items()},
+        who_has={key: [value.address] for key, value in here.items()},
+        nbytes={key: value.nbytes for key, value in here.items()},
     )
+    for key, value in here.items():
+        # The scheduler tells no types of scattered data, but expects those of tasks' results.
+        task = scheduler.tasks[key]
+        task.type = value.typename
+        task.group.add_type(value.typename)
     return set(here)
 
 
@@ -274,3 +306,99 @@ def spare(scheduler: Scheduler, ending: Key, nodes: dict[Key, Any], stimulus: st
         task.run_spec = node
         recommendations[key] = "processing"
     scheduler.transitions(recommendations, stimulus)
+
+
+# Gates: tasks that no worker can run, behind which others wait ------------------------------------
+
+CLOSED = "seamless-dask-cache-gate"
+"""A resource that no worker has."""
+
+
+def close_gate(scheduler: Scheduler, gate: Key) -> None:
+    """Let no worker run a task that the scheduler has just learned, before its first transition."""
+    task = scheduler.tasks.get(gate)
+    if task is not None and task.state == "released":
+        task.resource_restrictions = {CLOSED: 1}
+        task.worker_restrictions = task.host_restrictions = None
+        task.loose_restrictions = False
+
+
+def keep_gate(scheduler: Scheduler, gate: Key) -> float | None:
+    """Let the scheduler think that the gate has only now found no worker.
+
+    Returns
+    -------
+    float or None
+        Seconds after which the scheduler lets tasks fail that no worker can run, if it does so.
+    """
+    task, timeout = scheduler.tasks.get(gate), scheduler.no_workers_timeout
+    if timeout is not None and task in scheduler.unrunnable:
+        del scheduler.unrunnable[task]  # the newest are expected at the end
+        scheduler.unrunnable[task] = monotonic()
+    return None if timeout is None else float(timeout)
+
+
+def node_of(scheduler: Scheduler, key: Key) -> Any:
+    """Return what the scheduler will run for a key; None when it knows nothing of it."""
+    task = scheduler.tasks.get(key)
+    return None if task is None else task.run_spec
+
+
+def is_unfinished(scheduler: Scheduler, key: Key) -> bool:
+    """Tell whether a task has still to run, or runs."""
+    task = scheduler.tasks.get(key)
+    return task is not None and task.state in ("waiting", "queued", "processing", "no-worker")
+
+
+def is_busy(scheduler: Scheduler) -> bool:
+    """Tell whether any worker has something to do."""
+    return any(worker.processing for worker in scheduler.workers.values())
+
+
+def pass_gate(scheduler: Scheduler, gate: Key, key: Key, node: Any, stimulus: str) -> bool:
+    """Give a task that waits behind a gate another node, and let it go on without the gate.
+
+    Its new dependencies must be known to the scheduler. Tells whether that was possible.
+    """
+    task, before = scheduler.tasks.get(key), scheduler.tasks.get(gate)
+    if task is None or before not in task.dependencies or task.state not in ("waiting", "released"):
+        return False
+    if any(d not in scheduler.tasks for d in node.dependencies):
+        return False
+    before.dependents.discard(task)
+    (before.waiters or set()).discard(task)
+    task.dependencies.discard(before)
+    (task.waiting_on or set()).discard(before)
+    task.run_spec = node
+    for dependency in node.dependencies:
+        task.add_dependency(scheduler.tasks[dependency])
+    _no_progress_of(scheduler, gate)
+    scheduler.transitions(_after_gate(task, before), stimulus)
+    return True
+
+
+def _after_gate(task: Any, gate: Any) -> dict[Key, Any]:
+    recommendations: dict[Key, Any] = {}
+    if not gate.waiters:
+        recommendations[gate.key] = "released" if gate.dependents else "forgotten"
+    blamed = [d.exception_blame for d in task.dependencies if d.exception_blame]
+    if blamed:
+        task.exception_blame = blamed[0]
+        recommendations[task.key] = "erred"
+    elif task.state == "waiting":
+        # From there the scheduler takes it back at once, and looks what it waits for.
+        recommendations[task.key] = "released"
+    return recommendations
+
+
+def _no_progress_of(scheduler: Scheduler, gate: Key) -> None:
+    """Let progress bars not wait for a gate: it never ends as other tasks do."""
+    from distributed.diagnostics.progress import Progress
+
+    for plugin in scheduler.plugins.values():
+        if isinstance(plugin, Progress):
+            for name in ("keys", "all_keys"):
+                keys = getattr(plugin, name, None) or ()
+                for some in keys.values() if isinstance(keys, dict) else [keys]:
+                    if isinstance(some, set):
+                        some.discard(gate)

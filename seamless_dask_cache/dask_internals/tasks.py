@@ -71,16 +71,19 @@ def run_again() -> Any:
     raise Reschedule()
 
 
-def put_data(worker: Worker, values: dict[Key, Any]) -> list[tuple[Key, int]]:
+def put_data(worker: Worker, values: dict[Key, Any]) -> list[tuple[Key, int, str]]:
     """Put values into a worker's memory, from its event loop, as scattering does.
 
     Keys of which the worker knows already are left alone.
 
     Returns
     -------
-    list of (key, int)
-        The keys and sizes in bytes of what was put there.
+    list of (key, int, str)
+        The keys, sizes in bytes and names of the types of what was put there.
     """
+    from dask.utils import typename
+
     new = {key: value for key, value in values.items() if key not in worker.state.tasks}
     answer = worker.update_data(data=new, stimulus_id=f"seamless-dask-cache-load-{time()}")
-    return list(answer["nbytes"].items())
+    sizes = answer["nbytes"].items()
+    return [(key, nbytes, typename(type(new[key]))) for key, nbytes in sizes]

@@ -14,7 +14,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from itertools import chain
 from pathlib import PurePath
@@ -346,27 +346,36 @@ def identify_open_files() -> None:
     register_identity_by_name("zarr.storage._memory.MemoryStore", _memory_store_identity)
 
 
-def path_candidates(value: Any) -> Iterator[str]:
+def path_candidates(value: Any, *, marked: bool = False) -> Iterator[str]:
     """Yield the strings and paths inside nested builtin containers that could name a file.
 
     Parameters
     ----------
     value : object
         Anything; keys of mappings count as well as their values.
+    marked : bool
+        Only those with a separator or a dot in them; long lists of words are then passed over at
+        the speed of C.
 
     Raises
     ------
     RefusedError
         When there are more than 1,000,000 that look like paths.
     """
-    return filter(Sieve().passes, _texts(value))
+    texts = _texts(value, marked)
+    return filter(Sieve().passes, filter(_is_marked, texts) if marked else texts)
 
 
 _WITHOUT_TEXT = frozenset({int, float, bool, complex, type(None)})
+_PLAIN = _WITHOUT_TEXT | {str}
 _SEQUENCES = frozenset({list, tuple, set, frozenset})
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _is_marked(text: str) -> bool:
+    return os.sep in text or "." in text
+
+
+def _texts(value: Any, marked: bool = False) -> Iterator[str]:
     waiting: list[Iterator[Any]] = [iter((value,))]
     seen: set[int] = set()
     while waiting:
@@ -378,7 +387,7 @@ def _texts(value: Any) -> Iterator[str]:
                 yield text_of(item)
             elif kind is bytes and len(item) <= MAX_BYTES_PATH:
                 yield os.fsdecode(item)
-            elif (inner := _items(item)) is not None and id(item) not in seen:
+            elif (inner := _items(item, marked)) is not None and id(item) not in seen:
                 seen.add(id(item))
                 waiting.append(inner)
                 break
@@ -386,14 +395,26 @@ def _texts(value: Any) -> Iterator[str]:
             waiting.pop()
 
 
-def _items(value: Any) -> Iterator[Any] | None:
+def _items(value: Any, marked: bool) -> Iterator[Any] | None:
     kind = type(value)
     if kind in _SEQUENCES:
-        # Long lists of numbers are passed over at the speed of C.
-        return None if _WITHOUT_TEXT.issuperset(map(type, value)) else iter(value)
+        return _worth_a_look(value, marked)
     if isinstance(value, Mapping) and kind.__module__ in ("builtins", "collections"):
-        return chain(value, value.values())
+        parts = (_worth_a_look(value.keys(), marked), _worth_a_look(value.values(), marked))
+        return chain.from_iterable(part for part in parts if part is not None)
     return None
+
+
+def _worth_a_look(values: Collection[Any], marked: bool) -> Iterator[Any] | None:
+    # Long lists of numbers, and of words, are passed over at the speed of C.
+    kinds = set(map(type, values))
+    if kinds <= _WITHOUT_TEXT:
+        return None
+    if marked and kinds <= _PLAIN:
+        texts = [text for text in values if type(text) is str] if kinds != {str} else values
+        if not _is_marked("".join(texts)):
+            return None
+    return iter(values)
 
 
 identify_open_files()

@@ -104,14 +104,6 @@ def skeleton_checksum(recipe: bytes, inner: Mapping[str, Identity]) -> str | Non
     return found if met else None
 
 
-def own_files(recipe: bytes, inner: Mapping[str, Identity]) -> set[str]:
-    """Return the files whose state stands in a recipe itself, and not in those of its inputs."""
-    found: set[str] = set()
-    for document in _documents(orjson.loads(recipe), inner):
-        found.update(document.get("files", ()))
-    return found
-
-
 def _checksum(recipe: bytes, named: Callable[[str], Entry]) -> str:
     document = _renamed(orjson.loads(recipe), named)
     return hashlib.sha256(dump_recipe(document)).hexdigest()

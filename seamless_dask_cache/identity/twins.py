@@ -51,7 +51,7 @@ def _has_more_than_code(function: FunctionType) -> bool:
         or function.__kwdefaults__
         or function.__annotations__
         or function.__dict__
-        or getattr(function, "__type_params__", ())
+        or getattr(function, "__type_params__", None)
     )
 
 

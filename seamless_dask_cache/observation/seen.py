@@ -218,8 +218,8 @@ def unchanged(reads: Mapping[str, str]) -> bool:
 
 
 def _named_files(values: Iterable[Any]) -> dict[str, str]:
-    candidates = (text for value in values for text in path_candidates(value))
-    looked_at = islice((text for text in candidates if os.sep in text or "." in text), MAX_NAMED)
+    candidates = (text for value in values for text in path_candidates(value, marked=True))
+    looked_at = islice(candidates, MAX_NAMED)
     names = {os.path.abspath(local_path(text)) for text in looked_at}
     return {name: state_now(name) for name in names if os.path.lexists(name)}
 

@@ -42,7 +42,9 @@ class Stream:
         self.judge = judge
         self.intake = Intake(judge)
         self.graph = self.intake.graphs(None)
-        self.remove = self.intake.departure(lambda client: judge.log.append(f"{client} left"))
+        self.remove = self.intake.departure(
+            lambda client, stimulus_id: judge.log.append(f"{client} left")
+        )
 
     def other(self, name):
         return self.intake.others(name, lambda **message: self.judge.log.append(name))
@@ -100,6 +102,22 @@ def test_a_client_leaves_after_its_last_graph():
         stream.remove(client="late")
         await stream.done()
         assert judge.log == ["early left", (1, "judged 1"), "late left"]
+
+    run(story)
+
+
+def test_calls_of_a_client_wait_behind_its_messages():
+    """Scattering again comes after the release that was said before; of other clients at once."""
+
+    async def story(judge, stream):
+        call = stream.intake.behind(lambda **message: judge.log.append(message["client"]))
+        await stream.graph(name=1, client="mine")
+        mine = asyncio.create_task(call(client="mine"))
+        await call(client="another")
+        assert judge.log == ["another"]
+        await stream.done()
+        await mine
+        assert judge.log == ["another", (1, "judged 1"), "mine"]
 
     run(story)
 

@@ -1,0 +1,144 @@
+"""What is worth storing: by what computing and loading cost, by word and by pattern."""
+
+from __future__ import annotations
+
+import time
+
+import dask
+import pytest
+from clusters import cluster_of
+from dask._task_spec import Task, TaskRef
+from seamless_dask_cache.scheduler_plugin.admission import DEFAULT, Admission, Terms
+from seamless_dask_cache.scheduler_plugin.policy import Policy
+
+import seamless_dask_cache as sdc
+from seamless_dask_cache.database import Cost
+from seamless_dask_cache.identity.recipe import Identity
+
+
+def identity(code):
+    return Identity(code * 32, b"{}", "f", code)
+
+
+def chain(length, code="aa"):
+    """A chain of tasks of one code, its order, and what they are."""
+    graph = {0: Task(0, abs, 1)}
+    for n in range(1, length):
+        graph[n] = Task(n, abs, TaskRef(n - 1))
+    return graph, list(graph), {n: identity(code) for n in graph}
+
+
+def terms_of(graph, order, known, policy=None, wanted=(), **costs):
+    return Admission(policy or Policy(), costs).terms(graph, order, known, set(wanted), str)
+
+
+def test_without_records_everything_is_up_to_the_worker():
+    """Nothing is known in advance, so the default terms hold."""
+    assert terms_of(*chain(3)) == {}
+
+
+def test_a_chain_of_cheap_tasks_is_stored_now_and_then():
+    """What was not stored upstream counts, until it is enough to be stored."""
+    cost = Cost(10, 10 * 0.008, 0.0, 0, 0.0)
+    found = terms_of(*chain(9), aa=cost)
+    unsaved = [found.get(n, DEFAULT).unsaved for n in range(9)]
+    # 8 ms each: after three of them, 24 ms are worth storing, and it starts anew.
+    assert unsaved == pytest.approx([0, 0.008, 0.016, 0, 0.008, 0.016, 0, 0.008, 0.016])
+    assert found[2].admit(Policy(), 0.008, 100)
+    assert not found[1].admit(Policy(), 0.008, 100)
+
+
+def test_what_several_use_is_shared_among_them():
+    """A diamond does not count its root once for every path."""
+    graph = {"a": Task("a", abs, 1), "z": Task("z", sum, [TaskRef(n) for n in range(9)])}
+    graph |= {n: Task(n, abs, TaskRef("a")) for n in range(9)}
+    order = ["a", *range(9), "z"]
+    cost = Cost(1, 0.018, 0.0, 0, 0.0)
+    found = terms_of(graph, order, {"a": identity("aa")}, aa=cost)
+    assert sum(found[n].unsaved for n in range(9)) == pytest.approx(0.018)
+
+
+def test_measured_loading_counts():
+    """What loads slowly is not stored, what loads fast is."""
+    slow, fast = Terms(loading=1.0), Terms(loading=0.001)
+    policy = Policy()
+    assert not slow.admit(policy, 0.5, 10)
+    assert fast.admit(policy, 0.5, 10_000_000_000)
+    assert not fast.admit(policy, 0.5, 10_000_000_001)
+
+
+def test_patterns_name_prefixes():
+    """Some prefixes are stored in any case, others never."""
+    policy = Policy(always_store="0", never_store=("1", "7*"))
+    found = terms_of(*chain(3), policy=policy)
+    assert found == {0: Terms(True), 1: Terms(False)}
+    assert found[0].admit(policy, 0.0, 10)
+    assert not found[1].admit(policy, 100.0, 10)
+
+
+@pytest.mark.parametrize("value", [3, [3], {"a": 1}, None])
+def test_patterns_that_are_none_are_told(value):
+    """A wrong setting is named."""
+    with pytest.raises(sdc.ConfigurationError, match="never_store must be patterns"):
+        Policy(never_store=value)
+
+
+# With a real scheduler ----------------------------------------------------------------------------
+
+
+def inc(x):
+    return x + 1
+
+
+def step(x):
+    time.sleep(0.009)
+    return x + 1
+
+
+def steps(count):
+    value = dask.delayed(step)(0)
+    for _ in range(count - 1):
+        value = dask.delayed(step)(value)
+    return value
+
+
+def ran(cache, value):
+    before = cache.stats()["computed"]
+    assert value.compute() is not None
+    assert cache.flush(30)
+    return cache.stats()["computed"] - before
+
+
+def test_records_of_earlier_runs_make_checkpoints(cache_dir):
+    """Cheap steps are checkpointed once it is known what they cost, whoever found that out."""
+    with cluster_of() as client:
+        cache = sdc.enable(client, cache_dir=cache_dir)
+        assert ran(cache, steps(12)) == 12
+        assert cache.stats()["stored"] == 1
+    with cluster_of() as client:
+        cache = sdc.enable(client, cache_dir=cache_dir)
+        value = dask.delayed(inc)(dask.delayed(inc)(steps(11)))
+        # The shorter chain was not stored, and now some of its steps are.
+        assert ran(cache, value) == 13
+        stored = cache.stats()["stored"]
+        assert stored > 3
+        assert ran(cache, dask.delayed(step)(steps(9))) < 9
+
+
+@pytest.mark.parametrize("setting", ["always_store", "never_store"])
+def test_patterns_in_the_settings(client, cache_dir, setting):
+    """A pattern stores what is cheap, or does not store what is dear; the rest is found anyway."""
+    cache = sdc.enable(client, cache_dir=cache_dir, **{setting: "step*"})
+    value = dask.delayed(inc)(steps(3))
+    assert ran(cache, value) == 4
+    assert cache.stats()["stored"] == (4 if setting == "always_store" else 1)
+    assert ran(cache, value) == 0
+
+
+def test_the_user_s_word_stores(client, cache):
+    """What is annotated with cache=True is stored however cheap it is."""
+    with dask.annotate(cache=True):
+        cheap = dask.delayed(inc)(1)
+    with dask.config.set({"optimization.fuse.active": False}):
+        assert ran(cache, dask.delayed(inc)(cheap)) == 2
+    assert cache.stats()["stored"] == 2
