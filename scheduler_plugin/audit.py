@@ -36,8 +36,9 @@ from .lineage import Lineage
 from .preparing import Preparation
 from .quarantine import quarantine
 from .rewrite import HeldTask, rewrite
+from .storing import StoringTask
 from .submission import Submission
-from .worker import NAME, StoringTask
+from .worker import NAME
 
 if TYPE_CHECKING:
     from .plugin import CachePlugin

@@ -11,7 +11,8 @@ from seamless_dask_cache.identity.describer import Describer
 from seamless_dask_cache.results import ResultBuffer, dump_result, load_result
 from seamless_dask_cache.storage import BufferStore
 
-from .worker import StoringTask, WorkerCache
+from .storing import StoringTask
+from .worker import WorkerCache
 
 VERDICT = "seamless-dask-cache-audit"
 """Name of what is attached to the task."""

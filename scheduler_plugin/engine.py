@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import time
 import uuid
 from collections.abc import Collection
 from typing import Any
@@ -31,16 +30,15 @@ from .link import DatabaseLink
 from .policy import Policy
 from .preparing import Preparation
 from .reads import ReadMemory, fits
+from .recording import Recording, keep_note, prefix_of
 from .restore import RestoreTask
 from .rewrite import HeldTask, Plan, rewrite
 from .sparing import Sparing
 from .stats import Stats
+from .storing import StoringTask
 from .submission import Submission
-from .worker import StoringTask
 
 logger = logging.getLogger(__name__)
-
-MAX_NOTES = 100_000
 
 
 class Engine:
@@ -79,6 +77,7 @@ class Engine:
         self.described: set[str] = set()
         self.silent: dict[str, float] = {}
         self.sparing = Sparing(self)
+        self.recording = Recording(self)
         self.flight = Flight(self)
         self._warned = False
         self._session = uuid.uuid4().hex[:12]
@@ -169,7 +168,7 @@ class Engine:
         known = submission.identities.known
         if not admission.is_default or submission.trusted:
             order = [key for key in submission.order if key in plan.computed]
-            terms = admission.terms(plan.graph, order, known, submission.trusted, _prefix)
+            terms = admission.terms(plan.graph, order, known, submission.trusted, prefix_of)
             for key, mine in terms.items():
                 node = plan.graph[key]
                 if isinstance(node, StoringTask):
@@ -242,7 +241,7 @@ class Engine:
         files = answer.files or {}
         self.reads.note(key, files, ())
         if identity.checksum in submission.by_content and fits(files):
-            self.record_known(key, identity, answer, files)
+            self.recording.known(key, identity, answer, files)
 
     def _lineage_of(self, submission: Submission) -> Lineage:
         externals = {k: self.lineages[k] for k in submission.externals if k in self.lineages}
@@ -253,81 +252,6 @@ class Engine:
             externals,
             submission.identities.inner,
         )
-
-    def record(self, key: Key, facts: dict[str, Any]) -> None:
-        """Write down what is known of a result: its checksum, and its record if it is stored."""
-        identity = self.keys.get(key)
-        if isinstance(identity, Refusal):
-            return
-        self.sparing.note(key, identity, facts)
-        if "took" in facts:
-            size = facts.get("size", facts.get("nbytes", 0))
-            self.link.note_cost(identity.code, (1, facts["took"], size, 0, 0.0))
-        if "result" in facts:
-            self._record_stored(key, identity, facts)
-
-    def _record_stored(self, key: Key, identity: Identity, facts: dict[str, Any]) -> None:
-        self.broken.discard(facts["result"])
-        self.remarks.pop(identity.checksum, None)
-        content = facts.get("content")
-        if "environment" in facts:
-            self._note_environment(facts["record"]["environment"], facts["environment"])
-        files = self.reads.of(key)
-        if files is None or not fits(files):
-            why = "one in two states" if files is None else "too many to keep count of"
-            _keep(self.remarks, identity.checksum, f"of the files that it was made of, {why}")
-            return
-        item = {
-            "transformation": identity.checksum,
-            "result": facts["result"],
-            "record": {
-                **facts["record"],
-                "tf_checksum": identity.checksum,
-                "result_checksum": facts["result"],
-                **({"files_read": files} if files else {}),
-            },
-            "files": files,
-            "recipe": identity.recipe.decode() if identity.recipe else None,
-            "content": content,
-            "entry": {
-                "function": identity.function,
-                "key_prefix": _prefix(key),
-                "seconds": facts["seconds"],
-                "nbytes": facts["nbytes"],
-                "created": time.time(),
-                "format": facts["format"],
-            },
-        }
-        self.link.store(item)
-        self.flight.leases.stored(identity.checksum)
-        self.keys.drop_recipe(key)
-
-    def record_known(
-        self, key: Key, identity: Identity, answer: LookupAnswer, files: dict[str, str]
-    ) -> None:
-        """Queue the record of a result that was found by the content of its inputs."""
-        self.link.store(
-            {
-                "transformation": identity.checksum,
-                "result": answer.result,
-                "files": files,
-                "recipe": identity.recipe.decode() if identity.recipe else None,
-                "entry": {
-                    "function": identity.function,
-                    "key_prefix": _prefix(key),
-                    "seconds": answer.seconds,
-                    "nbytes": answer.nbytes,
-                    "created": time.time(),
-                    "format": None,
-                },
-            }
-        )
-
-    def _note_environment(self, checksum: str, distributions: dict[str, str]) -> None:
-        note = {"kind": "environment", "distributions": distributions}
-        if checksum not in self.described:
-            self.described.add(checksum)
-            self.link.describe(lambda: ([], {checksum: note}))
 
     def judge_run(
         self, key: Key, node: Any, facts: dict[str, Any], inputs: Collection[Key]
@@ -356,7 +280,7 @@ class Engine:
             used = f"{NETWORK}: it used a remote file system ({', '.join(remote)})"
             facts = {"effect": used, "lasting": True, "of_code": True, **facts}
         if "remark" in facts:
-            _keep(self.remarks, identity.checksum, facts["remark"])
+            keep_note(self.remarks, identity.checksum, facts["remark"])
         if "effect" in facts:
             self._note_effect(identity, facts)
         return facts.get("effect")
@@ -365,14 +289,7 @@ class Engine:
         """Remember, for later graphs, that a transformation or its code showed an effect."""
         if facts.get("lasting"):
             own = facts.get("of_code") and "." not in identity.function
-            _keep(self.effects, identity.code if own else identity.checksum, facts["effect"])
-
-    def acknowledge(self, items: list[dict[str, Any]]) -> None:
-        """Count records that the database acknowledged."""
-        self.flight.leases.acknowledged(item["transformation"] for item in items)
-        stored = [item for item in items if "diverged" not in item]
-        self.stats.stored += len(stored)
-        self.stats.bytes_stored += sum(item["entry"]["nbytes"] or 0 for item in stored)
+            keep_note(self.effects, identity.code if own else identity.checksum, facts["effect"])
 
     def distrust(self, transformation: str, result: str, *, gone: bool) -> None:
         """Serve a result no more that could not be restored; drop its record if it is gone."""
@@ -411,12 +328,6 @@ class Engine:
         self.lineages.pop(key, None)
 
 
-def _keep(notes: dict[str, str], checksum: str, text: str) -> None:
-    while len(notes) >= MAX_NOTES:
-        del notes[next(iter(notes))]
-    notes[checksum] = text
-
-
 def _covers(identity: Identity, protocol: str) -> bool:
     return any(path.startswith(f"{protocol}://") for path, _ in identity.covers)
 
@@ -431,9 +342,3 @@ def _seconds_saved(submission: Submission, plan: Plan) -> float:
         if answer is not None and answer.seconds:
             total += answer.seconds
     return total
-
-
-def _prefix(key: Key) -> str:
-    from dask.utils import key_split
-
-    return str(key_split(key))

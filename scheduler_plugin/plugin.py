@@ -38,8 +38,9 @@ from .questions import ANSWERS
 from .restore import RestoreTask
 from .seeing import Seeing
 from .spool import Spool
+from .storing import StoringTask
 from .submission import Submission
-from .worker import NAME, StoringTask, WorkerCache
+from .worker import NAME, WorkerCache
 
 LAST_GRAPHS_SECONDS = 2.0
 REQUEST_SECONDS = 30.0
@@ -187,7 +188,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
             return
         stored = [item for item in items if "diverged" not in item]
         diverged = [item for item in items if "diverged" in item]
-        self.engine.acknowledge(items)
+        self.engine.recording.acknowledge(items)
         self.seeing.stored(stored)
         if diverged:
             telling = asyncio.create_task(tell(self, diverged))
@@ -355,6 +356,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         if isinstance(task.run_spec, RestoreTask):
             if "restored" in facts:
                 engine.stats.restored += 1
+                engine.recording.load(key, facts.get("took", 0.0))
                 self.seeing.restored(key)
             engine.stats.bytes_restored += facts.get("restored", 0)
             return
@@ -374,7 +376,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
             self._taint(key, reason, origin)
             return
         if isinstance(task.run_spec, StoringTask):
-            engine.record(key, facts)
+            engine.recording.result(key, facts)
 
     def _taint(self, key: Key, reason: str, origin: Key) -> None:
         self.tainted.add(key)

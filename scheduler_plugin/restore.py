@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from seamless_dask_cache.dask_internals import (
@@ -89,12 +90,14 @@ class RestoreTask(GraphNode):  # type: ignore[misc]
 
     def __call__(self, values: Any = ()) -> Any:
         """Load the result, or make way for the original task."""
+        started = time.perf_counter()
         try:
             buffer = self._buffer()
             value = load_result(buffer, allow_pickle=self.allow_pickle)
         except Exception as error:
             return self._heal(error)
-        attach_to_current_task(NAME, {"restored": len(buffer)})
+        took = time.perf_counter() - started
+        attach_to_current_task(NAME, {"restored": len(buffer), "took": took})
         return value
 
     def _buffer(self) -> Any:

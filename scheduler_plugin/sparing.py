@@ -173,7 +173,7 @@ class Sparing:
         """Write down that the task has this result, so that it is a hit at once the next time."""
         identity, files = self._engine.keys.get(key), self._engine.reads.of(key)
         if isinstance(identity, Identity) and files is not None and fits(files):
-            self._engine.record_known(key, identity, answer, files)
+            self._engine.recording.known(key, identity, answer, files)
 
     # Afterwards -------------------------------------------------------------------------------
 

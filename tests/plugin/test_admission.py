@@ -142,3 +142,27 @@ def test_the_user_s_word_stores(client, cache):
     with dask.config.set({"optimization.fuse.active": False}):
         assert ran(cache, dask.delayed(inc)(cheap)) == 2
     assert cache.stats()["stored"] == 2
+
+
+def costs_of(dask_scheduler, code):
+    link = dask_scheduler.plugins["seamless-dask-cache"].engine.link
+    return link.connection.current.lookup_with_costs([], [code])
+
+
+def test_runs_and_loads_are_on_record(cache_dir):
+    """What computing and loading took is summed up in the database, by code."""
+    code = sdc.code_checksum(step)
+    for _ in range(2):
+        with cluster_of() as client:
+            cache = sdc.enable(client, cache_dir=cache_dir)
+            assert client.submit(step, 1).result() == 2
+            assert cache.flush(30)
+            costs = client.sync(costs_on, client.cluster.scheduler, code)
+    assert (costs.runs, costs.loads) == (1, 1)
+    assert costs.seconds > 0.005
+    assert 0 < costs.load_seconds < 1
+
+
+async def costs_on(scheduler, code):
+    _, costs = await costs_of(scheduler, code)
+    return costs[code]
