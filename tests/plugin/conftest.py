@@ -23,7 +23,8 @@ def shared_cache_dir(tmp_path_factory):
 
 
 @pytest.fixture
-def client():
+def client(cache_dir):
+    # After the cluster is closed, nobody starts the server of its cache folder again.
     with cluster_of() as client:
         yield client
 
