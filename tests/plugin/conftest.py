@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import dask
 import pytest
 from clusters import cluster_of, kill_server
 
 import seamless_dask_cache as sdc
+
+
+@pytest.fixture(autouse=True)
+def no_default_scheduler_is_left():
+    """Clients that are closed in another order than they were opened leave it set."""
+    yield
+    dask.config.config.pop("scheduler", None)
 
 
 @pytest.fixture
