@@ -5,15 +5,17 @@ from __future__ import annotations
 import dask
 import pytest
 from clusters import cluster_of, kill_server
+from distributed.client import _global_clients
 
 import seamless_dask_cache as sdc
 
 
 @pytest.fixture(autouse=True)
-def no_default_scheduler_is_left():
-    """Clients that are closed in another order than they were opened leave it set."""
+def no_default_client_is_left():
+    """Clients that are closed in another order than they were opened leave themselves set."""
     yield
     dask.config.config.pop("scheduler", None)
+    _global_clients.clear()
 
 
 @pytest.fixture
