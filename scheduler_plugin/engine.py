@@ -138,6 +138,7 @@ class Engine:
             found[key] = Refusal(reason, key)
         if found:
             refuse_downstream(graph, submission.identities, found, submission.order)
+        self.sparing.settle(submission)
         name = f"{self._session}-{next(self._graphs)}"
 
         used = {d for node in graph.values() for d in node.dependencies}
@@ -311,7 +312,7 @@ class Engine:
         """Take over what another engine knows of the scheduler's keys."""
         self.keys, self.lineages = predecessor.keys, predecessor.lineages
         self.effects, self.reads = predecessor.effects, predecessor.reads
-        self.sparing.contents.update(predecessor.sparing.contents)
+        self.sparing.contents.inherit(predecessor.sparing.contents)
 
     def restart(self) -> None:
         """Drop everything about all keys."""
@@ -322,7 +323,7 @@ class Engine:
 
     def forget(self, key: Key) -> None:
         """Drop everything about a key that the scheduler forgot."""
-        self.sparing.forget(key, self.keys.get(key))
+        self.sparing.forget(key)
         self.keys.forget(key)
         self.reads.forget(key)
         self.lineages.pop(key, None)

@@ -301,7 +301,7 @@ class Flight:
         if not self._pass(key, engine.restoring(key, identity, answer)):
             return False
         engine.reads.note(key, answer.files or {}, ())
-        engine.sparing.contents[identity.checksum] = answer.result
+        engine.sparing.contents.note(key, answer.result)
         engine.stats.hits += 1
         engine.stats.seconds_saved += answer.seconds or 0.0
         return True

@@ -300,8 +300,10 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         """Stand in for the handler of ended tasks: what waits for one may not have to run."""
         try:
             facts = (message.get("metadata") or {}).get(NAME)
-            if facts and self.engine is not None:
-                key, worker, run = message["key"], message["worker"], message["run_id"]
+            key = message["key"]
+            # What submitted tasks while it ran has no identity, and so nothing behind it has one.
+            if facts and self.engine is not None and key not in self._submitters:
+                worker, run = message["worker"], message["run_id"]
                 self.engine.sparing.spare(key, worker, run, facts, message["stimulus_id"])
         except Exception as error:
             self._survived("sparing tasks", error)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,8 @@ from seamless_dask_cache.identity.recipe import Identity
 from seamless_dask_cache.observation import apart
 
 from .answers import Answers, expired, judge_files
-from .cutoff import Rows, hopes_of, settle, skeletons_of
+from .contents import Content, Held
+from .cutoff import Hopeful, Rows, hopefuls_of, hopes_of, served, settle
 from .reads import Reads
 from .submission import Submission, judge_annotations
 from .worker import CONTENT
@@ -198,24 +198,22 @@ class Preparation:
     async def _hope(self) -> None:
         """Look for calls on record like those that miss, and serve what is known by its inputs."""
         live = self._live()
-        skeletons = await asyncio.to_thread(apart, lambda: [skeletons_of(s) for s in live])
-        wanted = {skeleton for by_key in skeletons for skeleton in by_key.values()}
+        hopefuls = await asyncio.to_thread(apart, lambda: [hopefuls_of(s) for s in live])
+        wanted = {hopeful.skeleton for by_key in hopefuls for hopeful in by_key.values()}
         rows = await self.engine.link.cutoffs(list(wanted)) if wanted else {}
         if not rows:
             return
-        work = asyncio.to_thread(apart, self._settle, skeletons, rows)
+        looking = asyncio.to_thread(apart, self._usable_rows, rows)
         try:
-            await asyncio.wait_for(work, self.engine.policy.patience)
+            usable = await asyncio.wait_for(looking, self.engine.policy.patience)
         except asyncio.TimeoutError:
             logger.warning("The file system does not answer. Computing without early cutoff.")
+            return
+        held = [self.engine.sparing.held(submission) for submission in live]
+        await asyncio.to_thread(apart, _settle, live, hopefuls, usable, held)
 
-    def _settle(self, skeletons: list[dict[Key, str]], rows: dict[str, Rows]) -> None:
-        usable = {skeleton: self._usable(found) for skeleton, found in rows.items()}
-        contents = ChainMap({}, self.engine.sparing.contents)
-        for submission, mine in zip(self._live(), skeletons, strict=True):
-            hopes = hopes_of(submission, mine, usable)
-            if hopes is not None:
-                settle(submission, hopes, contents, self.engine.reads.of)
+    def _usable_rows(self, rows: dict[str, Rows]) -> dict[str, Rows]:
+        return {skeleton: self._usable(found) for skeleton, found in rows.items()}
 
     def _usable(self, rows: Rows) -> Rows:
         """Tell of every row whether its result can be brought back."""
@@ -225,6 +223,20 @@ class Preparation:
     def _drop(self, answers: Answers, transformation: str) -> None:
         answers.pop(transformation, None)
         self.engine.link.forget(transformation)
+
+
+def _settle(
+    submissions: list[Submission],
+    hopefuls: list[dict[Key, Hopeful]],
+    rows: dict[str, Rows],
+    held: list[Held],
+) -> None:
+    made: dict[Key, Content] = {}
+    for submission, mine, here in zip(submissions, hopefuls, held, strict=True):
+        hopes = hopes_of(submission, mine, rows)
+        if hopes is not None:
+            settle(submission, hopes, {**made, **here})
+        made.update(served(submission))
 
 
 def _opened(messages: list[Message]) -> list[Opened | Exception]:

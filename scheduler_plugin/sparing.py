@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from seamless_dask_cache.dask_internals import (
     Key,
     inputs_of,
+    is_new,
     is_running_on,
     is_unheard_of,
     is_wanted,
     spare,
+    spare_new,
     users_of,
 )
 from seamless_dask_cache.database import LookupAnswer
@@ -20,9 +22,12 @@ from seamless_dask_cache.identity.graph import Refusal
 from seamless_dask_cache.identity.recipe import Identity
 from seamless_dask_cache.identity.shallow import shallow_checksum, skeleton_checksum
 
+from .contents import Content, Contents, Held, is_equal
 from .cutoff import Hopes, Role, roles_of, settle
 from .reads import fits
+from .restore import RestoreTask
 from .submission import Submission
+from .worker import NAME
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -38,45 +43,58 @@ class Sparing:
 
     Attributes
     ----------
-    contents : dict
-        Transformation checksum to result checksum, for keys that the scheduler holds.
+    contents : Contents
+        Of what the scheduler holds.
 
     Notes
     -----
-    Used from the scheduler's event loop only; reading ``contents`` from other threads is safe.
+    Used from the scheduler's event loop only.
     """
 
     def __init__(self, engine: Engine):
         self._engine = engine
-        self.contents: dict[str, str] = {}
+        self.contents = Contents(engine)
         self._hopes: dict[Key, list[Hopes]] = {}
 
     def learn(self, submission: Submission, keys: Iterable[Key]) -> None:
         """Remember what restored keys contain, and what computed ones may lead to."""
-        known, restored = submission.identities.known, submission.restored
         for key in keys:
-            if key in restored:
-                self.contents[known[key].checksum] = restored[key].result
+            if key in submission.restored:
+                self.contents.note(key, submission.restored[key].result)
         hopes = submission.hopes
         if hopes is None:
             return
         # Also of what other graphs make, such as futures that are not done yet.
-        tasks = self._engine.scheduler.tasks
-        for key, entry in (*known.items(), *submission.externals.items()):
-            if isinstance(entry, Identity) and entry.checksum in hopes.users and key in tasks:
+        tasks, meant = self._engine.scheduler.tasks, _meant(submission)
+        for key in hopes.users:
+            if key in tasks and is_equal(self._engine.keys.get(key), meant.get(key)):
                 self._hopes.setdefault(key, []).append(hopes)
+        self._spare_new(submission, hopes)
+
+    def _spare_new(self, submission: Submission, hopes: Hopes) -> None:
+        """Change what is not to run, as inputs came to be known after the graph was rewritten."""
+        held = self.contents.held(hopes.users, _meant(submission), submission.outdated)
+        news = {k: c for k, c in held.items() if c is not None and k not in hopes.contents}
+        if news:
+            stimulus = f"{NAME}-spare-{time.time()}"
+            nodes = self._nodes(hopes, news, is_new)
+            if nodes:
+                spare_new(self._engine.scheduler, nodes, stimulus)
+
+    def held(self, submission: Submission) -> Held:
+        """Return what the scheduler holds of a graph's keys, and of those that it takes."""
+        keys = (*submission.graph, *submission.externals)
+        return self.contents.held(keys, _meant(submission), submission.outdated)
 
     def settle(self, submission: Submission) -> None:
         """Look once more, as inputs may have come to be known while the graph was prepared."""
         if submission.hopes is not None:
-            contents: ChainMap[str, str] = ChainMap({}, self.contents)
-            settle(submission, submission.hopes, contents, self._engine.reads.of)
+            settle(submission, submission.hopes, self.held(submission))
 
-    def forget(self, key: Key, identity: Identity | Refusal) -> None:
+    def forget(self, key: Key) -> None:
         """Drop a key that the scheduler forgot."""
         self._hopes.pop(key, None)
-        if isinstance(identity, Identity):
-            self.contents.pop(identity.checksum, None)
+        self.contents.forget(key)
 
     def clear(self) -> None:
         """Drop everything."""
@@ -87,7 +105,7 @@ class Sparing:
 
     def spare(
         self, key: Key, worker: str, run_id: int, facts: dict[str, Any], stimulus: str
-    ) -> bool:
+    ) -> None:
         """Change what waits for a task that has just ended, before the scheduler hears of its end.
 
         Parameters
@@ -102,21 +120,19 @@ class Sparing:
             What the worker tells of it.
         stimulus : str
             Identifier of the event.
-
-        Returns
-        -------
-        bool
-            Whether anything was changed.
         """
         engine, hopes = self._engine, self._hopes.pop(key, None)
         identity, result = engine.keys.get(key), result_of(facts)
         if hopes is None or isinstance(identity, Refusal) or result is None:
-            return False
+            return
         if not is_running_on(engine.scheduler, key, worker, run_id) or self._tainted(key):
-            return False
-        self.contents[identity.checksum] = result
-        changes = [self._change(key, each, identity, facts, stimulus) for each in hopes]
-        return any(changes)
+            return
+        engine.reads.note(key, facts.get("reads", {}), inputs_of(engine.scheduler, key))
+        content = Content(result, engine.reads.of(key))
+        for each in hopes:
+            nodes = self._nodes(each, {key: content}, is_unheard_of)
+            if nodes:
+                spare(engine.scheduler, key, nodes, stimulus)
 
     def _tainted(self, key: Key) -> bool:
         engine = self._engine
@@ -129,37 +145,45 @@ class Sparing:
         identity = self._engine.keys.get(key)
         return isinstance(identity, Identity) and identity.checksum == hopes.known[key].checksum
 
-    def _change(
-        self, key: Key, hopes: Hopes, identity: Identity, facts: dict[str, Any], stimulus: str
-    ) -> bool:
+    def _nodes(
+        self, hopes: Hopes, start: Mapping[Key, Content], movable: Callable[[Any, Key], bool]
+    ) -> dict[Key, RestoreTask]:
+        """Return what tasks become that need not be computed, now that these inputs are known.
+
+        Parameters
+        ----------
+        hopes : Hopes
+        start : mapping
+            Key to content.
+        movable : callable
+            Tells of the scheduler and a key whether its task may still be changed.
+        """
         engine, scheduler = self._engine, self._engine.scheduler
-        wave = hopes.wave([identity.checksum], self.contents)
+        wave = hopes.wave(start)
         found = {k: answer for k, answer in wave.items() if self._is_mine(k, hopes)}
         servable = {k for k, a in found.items() if a.present and a.result not in engine.broken}
         roles = roles_of(
             found,
             users=lambda k: users_of(scheduler, k),
             wanted=lambda k: is_wanted(scheduler, k),
-            movable=lambda k: is_unheard_of(scheduler, k),
+            movable=lambda k: movable(scheduler, k),
             servable=servable,
         )
         spared = [k for k in found if roles[k] is not Role.LEFT]
         restored = {k: found[k] for k in spared if roles[k] is Role.RESTORED}
-        if not restored:
-            return False
-        self._note_reads(key, found, facts)
-        self._count(spared, restored)
-        for k, answer in restored.items():
-            self._record(k, answer)
-        nodes = {k: engine.restoring(k, hopes.known[k], a) for k, a in restored.items()}
-        spare(scheduler, key, nodes, stimulus)
-        return True
+        if restored:
+            self._note_restored(found, spared, restored)
+        return {k: engine.restoring(k, hopes.known[k], a) for k, a in restored.items()}
 
-    def _note_reads(self, key: Key, found: dict[Key, LookupAnswer], facts: dict[str, Any]) -> None:
-        reads, scheduler = self._engine.reads, self._engine.scheduler
-        reads.note(key, facts.get("reads", {}), inputs_of(scheduler, key))
-        for k in found:
-            reads.note(k, {}, inputs_of(scheduler, k))
+    def _note_restored(
+        self, found: Iterable[Key], spared: list[Key], restored: dict[Key, LookupAnswer]
+    ) -> None:
+        for key in found:
+            self._engine.reads.note(key, {}, inputs_of(self._engine.scheduler, key))
+        self._count(spared, restored)
+        for key, answer in restored.items():
+            self.contents.note(key, answer.result)
+            self._record(key, answer)
 
     def _count(self, spared: list[Key], restored: dict[Key, LookupAnswer]) -> None:
         stats = self._engine.stats
@@ -182,7 +206,7 @@ class Sparing:
         result = result_of(facts)
         if result is None:
             return
-        self.contents[identity.checksum] = result
+        self.contents.note(key, result)
         if identity.recipe and identity.expires is None and "reads" not in facts:
             row = self._row(key, identity, result, facts)
             if row is not None:
@@ -193,14 +217,19 @@ class Sparing:
     ) -> tuple[str, str, str, int, float, str] | None:
         lineage, recipe = self._engine.lineages.get(key), identity.recipe or b""
         inner = {} if lineage is None else lineage.inner
-        skeleton = skeleton_checksum(recipe, inner)
-        if skeleton is None:
+        contents = self.contents.of_inputs(key)
+        if contents is None:
             return None
-        shallow = shallow_checksum(recipe, self.contents.get, inner)
-        if shallow is None:
+        skeleton = skeleton_checksum(recipe, contents, inner)
+        shallow = None if skeleton is None else shallow_checksum(recipe, contents, inner)
+        if skeleton is None or shallow is None:
             return None
         size, seconds = facts["nbytes"], facts["seconds"]
         return skeleton, shallow, result, size, seconds, identity.checksum
+
+
+def _meant(submission: Submission) -> Mapping[Key, Identity | Refusal]:
+    return {**submission.externals, **submission.identities.known}
 
 
 def result_of(facts: dict[str, Any]) -> str | None:

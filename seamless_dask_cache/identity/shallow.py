@@ -11,7 +11,7 @@ The *skeleton* of a recipe leaves its inputs blank: all shallow recipes of one c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import orjson
@@ -30,21 +30,8 @@ class UnknownContentError(LookupError):
     """The content of an input is not known."""
 
 
-def input_checksums(recipe: bytes, inner: Mapping[str, Identity]) -> set[str]:
-    """Return the deep checksums of the inputs that other tasks make.
-
-    Parameters
-    ----------
-    recipe : bytes
-        A recipe document.
-    inner : mapping
-        Transformation checksum to identity of tasks inside fused ones, which are no inputs.
-    """
-    return set(_inputs(orjson.loads(recipe), inner))
-
-
 def shallow_checksum(
-    recipe: bytes, content: Callable[[str], str | None], inner: Mapping[str, Identity]
+    recipe: bytes, contents: Mapping[str, str], inner: Mapping[str, Identity]
 ) -> str | None:
     """Return the shallow transformation checksum of a task.
 
@@ -52,10 +39,10 @@ def shallow_checksum(
     ----------
     recipe : bytes
         Its recipe document, with deep checksums.
-    content : callable
-        Gives the result checksum of a transformation, or None where it is not known.
+    contents : mapping
+        Transformation checksum to result checksum, of the inputs of the task.
     inner : mapping
-        Transformation checksum to identity of tasks inside fused ones.
+        Transformation checksum to identity of tasks inside fused ones; some may be inputs as well.
 
     Returns
     -------
@@ -64,13 +51,13 @@ def shallow_checksum(
     """
 
     def named(checksum: str) -> Entry:
+        result = contents.get(checksum)
+        if result is not None:
+            return {"result": result}
         known = inner.get(checksum)
-        if known is not None and known.recipe:
-            return {"transformation": _checksum(known.recipe, named)}
-        result = content(checksum)
-        if result is None:
+        if known is None or not known.recipe:
             raise UnknownContentError(checksum)
-        return {"result": result}
+        return {"transformation": _checksum(known.recipe, named)}
 
     try:
         return _checksum(recipe, named)
@@ -78,15 +65,19 @@ def shallow_checksum(
         return None
 
 
-def skeleton_checksum(recipe: bytes, inner: Mapping[str, Identity]) -> str | None:
+def skeleton_checksum(
+    recipe: bytes, inputs: Container[str], inner: Mapping[str, Identity]
+) -> str | None:
     """Return the checksum of a recipe with blank inputs; None for a task without inputs.
 
     Parameters
     ----------
     recipe : bytes
         A recipe document.
+    inputs : container of str
+        Transformation checksums of the inputs of the task.
     inner : mapping
-        Transformation checksum to identity of tasks inside fused ones.
+        Transformation checksum to identity of tasks inside fused ones; some may be inputs as well.
     """
     if _MARK not in recipe:
         return None
@@ -94,7 +85,7 @@ def skeleton_checksum(recipe: bytes, inner: Mapping[str, Identity]) -> str | Non
 
     def named(checksum: str) -> Entry:
         nonlocal met
-        known = inner.get(checksum)
+        known = None if checksum in inputs else inner.get(checksum)
         if known is not None and known.recipe:
             return {"transformation": _checksum(known.recipe, named)}
         met = True
@@ -137,46 +128,3 @@ def _entry(entry: Entry, named: Callable[[str], Entry]) -> Entry:
         items = [_entry(item, named) for item in entry["set"]]
         return {"set": sorted(items, key=lambda item: orjson.dumps(item, option=PLAIN))}
     return entry
-
-
-def _inputs(document: Document, inner: Mapping[str, Identity]) -> Iterator[str]:
-    for part in _documents(document, inner):
-        for checksum in _references(part):
-            if checksum not in inner:
-                yield checksum
-
-
-def _documents(document: Document, inner: Mapping[str, Identity]) -> Iterator[Document]:
-    """Yield a document, those of nested calls, and those of what is inside of a fused task."""
-    yield document
-    for call in _calls(document):
-        yield from _documents(call, inner)
-    for checksum in _references(document):
-        known = inner.get(checksum)
-        if known is not None and known.recipe:
-            yield from _documents(orjson.loads(known.recipe), inner)
-
-
-def _references(document: Document) -> Iterator[str]:
-    return (entry["transformation"] for entry in _flat(document) if "transformation" in entry)
-
-
-def _calls(document: Document) -> Iterator[Document]:
-    return (entry["call"] for entry in _flat(document) if "call" in entry)
-
-
-def _flat(document: Document) -> Iterator[dict[str, Any]]:
-    """Yield the entries of a document that are objects, down through its containers."""
-    args, kwargs = document.get("args"), document.get("kwargs")
-    stack = list(args) if type(args) is list else [args]
-    if type(kwargs) is dict:
-        stack += kwargs.values()
-    elif kwargs is not None:
-        stack += [entry for _, entry in kwargs]
-    while stack:
-        entry = stack.pop()
-        if type(entry) is dict:
-            yield entry
-            for kind in (*_ORDERED, "set"):
-                if kind in entry:
-                    stack += entry[kind]
