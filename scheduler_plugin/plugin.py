@@ -202,6 +202,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
             self.engine.threads.close()
             await self.engine.flight.close()
             await self.engine.link.close()
+            self.engine.restart()  # Dask itself keeps schedulers that were closed
 
     async def retire(self) -> None:
         """Flush, then leave the scheduler and its workers as they were."""

@@ -16,7 +16,7 @@ def client():
             n_workers=2,
             threads_per_worker=1,
             processes=False,
-            dashboard_address=":0",
+            dashboard_address=None,
             silence_logs=False,
         ) as cluster,
         Client(cluster) as client,

@@ -12,14 +12,14 @@ from distributed import Client, LocalCluster
 
 
 @contextlib.contextmanager
-def cluster_of(*, processes=False, workers=2):
+def cluster_of(*, processes=False, workers=2, dashboard=None):
     """A cluster of our own with its client; nothing of it is left behind."""
     with (
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             processes=processes,
-            dashboard_address=":0",
+            dashboard_address=dashboard,
             silence_logs=False,
         ) as cluster,
         Client(cluster) as client,

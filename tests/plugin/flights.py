@@ -29,7 +29,7 @@ def hold_until_killed(cache_dir):
     import seamless_dask_cache as sdc
 
     with (
-        LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
+        LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
         sdc.enable(client, cache_dir=cache_dir, lease_seconds=2)

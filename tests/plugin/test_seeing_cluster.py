@@ -46,6 +46,12 @@ def slow(x):
 
 
 @pytest.fixture
+def client(cache_dir):
+    with cluster_of(dashboard=":0") as client:
+        yield client
+
+
+@pytest.fixture
 def wired(client, cache_dir):
     """A client of a cluster with the cache on."""
     client.register_plugin(CachePlugin(cache_dir=cache_dir))

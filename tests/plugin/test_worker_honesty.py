@@ -75,7 +75,7 @@ def cluster_with_workers_from(place, name):
     environment = {**os.environ, "PYTHONPATH": str(place), "HONESTY_NAME": name}
     with (
         LocalCluster(
-            n_workers=0, processes=True, dashboard_address=":0", silence_logs=False
+            n_workers=0, processes=True, dashboard_address=None, silence_logs=False
         ) as cluster,
         Client(cluster) as client,
     ):
