@@ -1,4 +1,6 @@
-"""Measure this project: ``python -m benchmarks [hashing | hook | restore | compat]`` prints a
+"""Measure this project.
+
+``python -m benchmarks [hashing | hook | restore | scale | server | compat | workloads]`` prints a
 table.
 
 Without a name of a group, the cache is compared with plain Dask. Medians are quoted; where there is
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import clusters, compat, hashing, hook, restore, workloads
+from benchmarks import clusters, compat, hashing, hook, restore, scale, server, workloads
 
 
 @click.group(invoke_without_command=True)
@@ -72,6 +74,21 @@ def restore_command(runs: int, folder: Path | None) -> None:
 def workloads_command(runs: int, row: tuple[int, ...]) -> None:
     """Print what the cache costs ten workloads that gain nothing by it."""
     workloads.run(runs, row)
+
+
+@main.command("scale")
+@click.option("--runs", default=3, show_default=True, help="Runs of each side, after one warm-up.")
+def scale_command(runs: int) -> None:
+    """Print what 100,000 tasks, 1,000 simulated workers and 10,000 held results take."""
+    scale.run(runs)
+
+
+@main.command("server")
+@click.option("--runs", default=5, show_default=True, help="Runs of each side.")
+@click.option("--published", help="Command of the published server; installed if not given.")
+def server_command(runs: int, published: str | None) -> None:
+    """Print requests per second of the database server and of the published one."""
+    server.run(runs, published)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,21 @@ by ``dask.config``.
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .plugin import CachePlugin
+from seamless_dask_cache.absent import FAULTS, reason_of
+
 from .policy import Policy
+
+if TYPE_CHECKING:
+    from .plugin import CachePlugin
+else:
+    try:
+        from .plugin import CachePlugin
+    except FAULTS as error:
+        from .absent import AbsentPlugin as CachePlugin
+
+        CachePlugin.reason = reason_of(error)
 
 logger = logging.getLogger(__name__)
 

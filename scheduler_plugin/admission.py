@@ -24,7 +24,7 @@ class Terms(NamedTuple):
     Attributes
     ----------
     store : bool or None
-        True always, False never; None if it is worth it.
+        True always, False never, also where a client asked for it; None if it is worth it.
     unsaved : float
         Seconds of work upstream that would have to be done again, too, were this not stored.
     loading : float or None
@@ -35,10 +35,14 @@ class Terms(NamedTuple):
     unsaved: float = 0.0
     loading: float | None = None
 
-    def admit(self, policy: Policy, seconds: float, nbytes: int) -> bool:
+    def admit(
+        self, policy: Policy, seconds: float, nbytes: int, *, requested: bool = False
+    ) -> bool:
         """Decide whether a result is stored that took so long and is so large."""
-        if nbytes > policy.max_bytes or self.store is not None:
-            return bool(self.store) and nbytes <= policy.max_bytes
+        if nbytes > policy.max_bytes or self.store is False:
+            return False
+        if requested or self.store:
+            return True
         return policy.worth_storing(self.unsaved + seconds, nbytes, self.loading)
 
 
@@ -113,10 +117,15 @@ class Admission:
             return None
         name = prefix(key)
         if name not in self._wishes:
-            never = any(fnmatchcase(name, pattern) for pattern in policy.never_store)
-            always = any(fnmatchcase(name, pattern) for pattern in policy.always_store)
-            self._wishes[name] = False if never else True if always else None
+            self._wishes[name] = wish_of(policy, name)
         return self._wishes[name]
+
+
+def wish_of(policy: Policy, prefix: str) -> bool | None:
+    """Tell what the patterns say of keys with a prefix: store, do not store, or nothing."""
+    if any(fnmatchcase(prefix, pattern) for pattern in policy.never_store):
+        return False
+    return True if any(fnmatchcase(prefix, pattern) for pattern in policy.always_store) else None
 
 
 def _count_users(graph: Graph) -> dict[Key, int]:

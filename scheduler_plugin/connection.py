@@ -21,6 +21,8 @@ CONNECT_SECONDS = 60.0
 T = TypeVar("T")
 Connect = Callable[[], Coroutine[Any, Any, AsyncDatabaseClient]]
 Question = Callable[[AsyncDatabaseClient], Awaitable[T]]
+OnEvent = Callable[..., None]
+"""Told of "database-away", with a ``reason``, and of "database-back"; must not raise."""
 
 UNAVAILABLE = (DatabaseUnavailableError, asyncio.TimeoutError, OSError)
 
@@ -34,6 +36,8 @@ class Connection:
         Makes a client.
     patience : float
         Seconds within which a database answers; one that takes longer is as good as none.
+    on_event : callable, optional
+        Told when the database goes away, and when it is back: once for each change.
 
     Notes
     -----
@@ -42,9 +46,10 @@ class Connection:
     waits for a slow or broken database once, and not again and again.
     """
 
-    def __init__(self, connect: Connect, patience: float):
+    def __init__(self, connect: Connect, patience: float, on_event: OnEvent | None = None):
         self.connect = connect
         self.patience = patience
+        self._on_event = on_event or _nobody_listens
         self.failures = 0
         self.current: AsyncDatabaseClient | None = None
         self.closed = False
@@ -128,9 +133,11 @@ class Connection:
         if self.closed:
             return
         self.slow = isinstance(error, asyncio.TimeoutError)
+        complaint = _complaint(error, self.patience)
+        if self._back.is_set():
+            self._on_event("database-away", reason=complaint)
         if not self._warned:
             self._warned = True
-            complaint = _complaint(error, self.patience)
             logger.warning("The cache database %s. Computations go on without it.", complaint)
         self._unanswered = question or self._unanswered
         self._back.clear()
@@ -166,6 +173,7 @@ class Connection:
     def _return(self) -> None:
         if not self._back.is_set():
             logger.info("The cache database answers again.")
+            self._on_event("database-back")
         self._back.set()
 
     async def _answers(self) -> bool:
@@ -190,6 +198,10 @@ class Connection:
             await asyncio.gather(self._prober, return_exceptions=True)
         if self.current is not None:
             await self.drop(self.current)
+
+
+def _nobody_listens(action: str, **details: object) -> None:
+    """Stand in for a callable that is told of events."""
 
 
 async def _smallest_question(client: AsyncDatabaseClient) -> object:

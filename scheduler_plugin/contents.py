@@ -60,26 +60,48 @@ class Contents:
     def __init__(self, engine: Engine):
         self._engine = engine
         self._results: dict[Key, str | None] = {}
+        self._whole: set[Key] = set()
 
-    def note(self, key: Key, result: str) -> None:
+    def note(self, key: Key, result: str, *, whole: bool = False) -> None:
         """Remember a result. A second, different one of a key makes both unknown.
 
         What was made of it may have been made of either.
+
+        Parameters
+        ----------
+        key : key
+        result : str
+            Its checksum.
+        whole : bool
+            Whether its buffer is known to be all of it, see `wholeness`.
         """
         if self._results.setdefault(key, result) != result:
             self._results[key] = None
+        if whole:
+            self._whole.add(key)
+
+    def of(self, key: Key) -> str | None:
+        """Return the result of a key; None where it is not known."""
+        return self._results.get(key)
+
+    def differs(self, key: Key, result: str) -> bool:
+        """Tell whether a key is known not to have this result, or not always."""
+        return self._results.get(key, result) != result
 
     def inherit(self, predecessor: Contents) -> None:
         """Take over what another engine knows."""
         self._results.update(predecessor._results)
+        self._whole |= predecessor._whole
 
     def forget(self, key: Key) -> None:
         """Drop a key."""
         self._results.pop(key, None)
+        self._whole.discard(key)
 
     def clear(self) -> None:
         """Drop all keys."""
         self._results.clear()
+        self._whole.clear()
 
     def of_inputs(self, key: Key) -> dict[str, str] | None:
         """Return what a task of the scheduler is made of.
@@ -93,11 +115,12 @@ class Contents:
         -------
         dict or None
             Transformation checksum to result checksum of the inputs that other tasks make; None
-            where one is not known, or two of one transformation differ.
+            where one is not known or not whole, or two of one transformation differ.
         """
         found: dict[str, str] = {}
         for source in inputs_of(self._engine.scheduler, key):
-            identity, result = self._engine.keys.get(source), self._results.get(source)
+            identity = self._engine.keys.get(source)
+            result = self._results.get(source) if source in self._whole else None
             if isinstance(identity, Refusal):
                 return None
             if identity.recipe is not None and (

@@ -66,6 +66,10 @@ class Hopes:
         for source in inputs:
             self.users.setdefault(source, []).append(key)
 
+    def drop(self, key: Key) -> None:
+        """Hope no more for a task; its content may yet be known, as that of an input."""
+        self.known.pop(key, None)
+
     def answer(self, key: Key) -> LookupAnswer | None:
         """Return what is on record for a task with inputs of this content, if anything is."""
         results: dict[str, str] = {}
@@ -77,13 +81,17 @@ class Hopes:
         shallow = shallow_checksum(recipe, results, self.inner)
         return None if shallow is None else self.rows[key].get(shallow)
 
-    def wave(self, start: Mapping[Key, Content]) -> dict[Key, LookupAnswer]:
+    def wave(
+        self, start: Mapping[Key, Content], certain: Callable[[Key], bool] | None = None
+    ) -> dict[Key, LookupAnswer]:
         """Find the tasks that need not run, now that the content of some inputs is known.
 
         Parameters
         ----------
         start : mapping
             Key to content, of what has just become known.
+        certain : callable, optional
+            Tells of a task whether its inputs still are what they were found to be.
 
         Returns
         -------
@@ -95,8 +103,9 @@ class Hopes:
         stack = list(start)
         while stack:
             for key in self.users.get(stack.pop(), ()):
-                answer = None if key in self.contents else self.answer(key)
-                if answer is not None:
+                hopeless = key in self.contents or key not in self.known
+                answer = None if hopeless else self.answer(key)
+                if answer is not None and (certain is None or certain(key)):
                     found[key] = answer
                     files = together(self.contents[source].files for source in self.inputs[key])
                     self.contents[key] = Content(answer.result, files)
@@ -124,14 +133,16 @@ def hopefuls_of(submission: Submission) -> dict[Key, Hopeful]:
     A result that is too old after a while is not served for its content; and a task that nobody
     identified has no recipe.
     """
-    identities = submission.identities
+    identities, identifier = submission.identities, submission.identifier
+    versions = "exact" if identifier is None else identifier.versions
     found = {}
     for key, identity in identities.known.items():
         hopeful = identity.recipe and identity.expires is None and is_task(submission.graph[key])
         if hopeful and identity.checksum not in submission.answers:
             inputs = _made_inputs(submission, key)
             checksums = set(inputs.values())
-            skeleton = skeleton_checksum(identity.recipe or b"", checksums, identities.inner)
+            recipe = identity.recipe or b""
+            skeleton = skeleton_checksum(recipe, checksums, identities.inner, versions)
             if skeleton is not None:
                 found[key] = Hopeful(skeleton, inputs)
     return found
@@ -185,6 +196,8 @@ def settle(submission: Submission, hopes: Hopes, held: Held) -> None:
         answer = None if identity is None else submission.answers.get(identity.checksum)
         return None if answer is None else Content(answer.result, answer.files or {})
 
+    for key in held:
+        hopes.drop(key)
     new = {key: content_of(key) for key in hopes.users if key not in hopes.contents}
     found = hopes.wave({key: content for key, content in new.items() if content is not None})
     _serve(submission, hopes, found)

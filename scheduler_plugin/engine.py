@@ -11,8 +11,14 @@ from typing import Any
 from seamless_dask_cache.dask_internals import (
     Key,
     hand_over,
+    let_go,
+    rely_on,
+    tell_types,
 )
 from seamless_dask_cache.database import LookupAnswer
+from seamless_dask_cache.errors import RefusedError
+from seamless_dask_cache.identity.code import Identifier
+from seamless_dask_cache.identity.describer import Describer
 from seamless_dask_cache.identity.effects import NETWORK
 from seamless_dask_cache.identity.graph import Refusal, is_task
 from seamless_dask_cache.identity.recipe import Identity
@@ -32,11 +38,12 @@ from .preparing import Preparation
 from .reads import ReadMemory, fits
 from .recording import Recording, keep_note, prefix_of
 from .restore import RestoreTask
-from .rewrite import HeldTask, Plan, rewrite
+from .rewrite import HeldTask, Plan, is_only_data, rewrite
 from .sparing import Sparing
 from .stats import Stats
 from .storing import StoringTask
 from .submission import Submission
+from .worker import NAME
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +89,7 @@ class Engine:
         self._warned = False
         self._session = uuid.uuid4().hex[:12]
         self._graphs = itertools.count()
+        self._relying = ""
 
     # Preparing: everything that may take time ---------------------------------------------------
 
@@ -162,7 +170,21 @@ class Engine:
         submission.restored = plan.restored
         self._set_terms(submission, plan)
         self._describe(submission, plan)
+        self._rely_on(plan.relied_on, f"{NAME}-rely-{name}")
         return plan
+
+    def _rely_on(self, keys: Collection[Key], holder: str) -> None:
+        # Other clients may release what a graph was decided by, before the scheduler has read it.
+        self.rely_no_more()
+        if keys:
+            self._relying = holder
+            rely_on(self.scheduler, keys, holder)
+
+    def rely_no_more(self) -> None:
+        """Let the scheduler forget what the last graph was decided by: it has arrived."""
+        holder, self._relying = self._relying, ""
+        if holder:
+            let_go(self.scheduler, holder)
 
     def _set_terms(self, submission: Submission, plan: Plan) -> None:
         admission = Admission(self.policy, submission.costs)
@@ -195,7 +217,8 @@ class Engine:
         task = self.scheduler.tasks.get(key)
         if task is None or task.run_spec is None:
             return None
-        return HeldTask(task.run_spec, frozenset(d.key for d in task.dependencies))
+        dependencies = frozenset(d.key for d in task.dependencies)
+        return HeldTask(task.run_spec, dependencies, task.state == "released")
 
     def rewritten(self, message: dict[str, Any], submission: Submission, plan: Plan) -> Any:
         """Return the message with the rewritten graph in place of the submitted one."""
@@ -236,6 +259,8 @@ class Engine:
                 self._learn_restored(key, submission)
         self.sparing.learn(submission, keys)
         self.flight.learn(keys)
+        tell_types(self.scheduler, submission.restored)
+        self.rely_no_more()
 
     def _learn_restored(self, key: Key, submission: Submission) -> None:
         identity, answer = submission.identities.known[key], submission.restored[key]
@@ -274,7 +299,7 @@ class Engine:
         if isinstance(identity, Refusal):
             return None
         self.reads.note(key, facts.get("reads", {}), inputs)
-        if is_task(node) and "observed" not in facts:
+        if is_task(node) and "observed" not in facts and not is_only_data(node, identity):
             return "it ran where it could not be observed"
         remote = [name for name in facts.get("remote", ()) if not _covers(identity, name)]
         if remote and NETWORK not in self.policy.allow_effects:
@@ -308,6 +333,25 @@ class Engine:
         name = f"{self._session}-{next(self._graphs)}"
         return StoringTask(node, identity.code, name, True, identity.trusted, identity.covers)
 
+    def is_made_of(self, key: Key, node: Any) -> bool:
+        """Tell whether what the scheduler holds under a node's inputs is what its key stands for.
+
+        A client may have submitted other work under the keys of what was pruned. May take a while.
+        """
+        identity = self.keys.get(key)
+        describer = Describer(Identifier(versions=self.policy.versions), self.policy.allow_effects)
+        try:
+            found = describer.identify(node.inner, self._upstream, trusted=True)
+        except Exception:
+            return False
+        return isinstance(identity, Identity) and found.checksum == identity.checksum
+
+    def _upstream(self, key: Key) -> Identity:
+        found = self.keys.get(key)
+        if isinstance(found, Refusal):
+            raise RefusedError(found.reason)
+        return found
+
     def inherit(self, predecessor: Engine) -> None:
         """Take over what another engine knows of the scheduler's keys."""
         self.keys, self.lineages = predecessor.keys, predecessor.lineages
@@ -316,6 +360,7 @@ class Engine:
 
     def restart(self) -> None:
         """Drop everything about all keys."""
+        self.rely_no_more()
         self.keys = KeyMemory()
         self.lineages.clear()
         self.reads.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Collection
 from typing import Any
 
 from seamless_dask_cache.dask_internals import DataNode, Key, hand_over
@@ -13,10 +14,12 @@ from .divergence import DIVERGED
 from .engine import Engine
 from .explain_misses import Rows, explain_misses
 from .lineage import upstream_graph
-from .rewrite import HeldTask, rewrite
+from .rewrite import HeldTask, Plan, rewrite, with_alias_targets
 from .submission import Submission
 
 ARRIVAL_SECONDS = 5.0
+AWAITED = "awaited: another cluster computes it"
+AWAITED_BEHIND = "awaited: another cluster computes what uses it"
 _PATH = re.compile(r" \(at ([^()]*(?:\([^()]*\)[^()]*)*)\)$")
 
 
@@ -75,15 +78,7 @@ async def _explain_graph(engine: Engine, message: dict[str, Any]) -> Rows:
     await _arrival(engine, submission)
     if submission.externals:
         submission = await engine.prepare(message)
-    plan = rewrite(
-        submission.graph,
-        submission.keys,
-        submission.identities,
-        submission.answers,
-        held=_nothing_held,
-        storing=lambda key, node, identity, requested: node,
-        restoring=lambda key, identity, answer: _Restored(),
-    )
+    plan = _planned(submission)
     rows = {
         key: _row(submission, key, key in plan.graph) | {"requested": key in submission.keys}
         for key in submission.order
@@ -96,7 +91,36 @@ async def _explain_graph(engine: Engine, message: dict[str, Any]) -> Rows:
         remark = engine.remarks.get(row["transformation"] or "", "")
         if row["status"] == "hit" and remark.startswith(DIVERGED):
             row["reason"] += f"; {remark}"
+    for key, reason in (await _awaited(engine, submission, plan)).items():
+        rows[key]["reason"] = reason
     return rows
+
+
+def _planned(submission: Submission, awaited: Collection[str] = ()) -> Plan:
+    return rewrite(
+        submission.graph,
+        submission.keys,
+        submission.identities,
+        submission.answers,
+        held=_nothing_held,
+        storing=lambda key, node, identity, requested: node,
+        restoring=lambda key, identity, answer: _Restored(),
+        awaited=awaited,
+        awaiting=lambda key, identity: _Restored(),
+    )
+
+
+async def _awaited(engine: Engine, submission: Submission, plan: Plan) -> dict[Key, str]:
+    """Tell what is not computed here, as another cluster is at it; with the reason."""
+    known = submission.identities.known
+    requested = with_alias_targets(submission.graph, submission.keys)
+    wanted = {known[key].checksum for key in plan.computed & requested if key in known}
+    held = await engine.flight.held_elsewhere(wanted)
+    if not held:
+        return {}
+    here = _planned(submission, held)
+    behind = dict.fromkeys(plan.computed - here.computed - here.awaited, AWAITED_BEHIND)
+    return behind | dict.fromkeys(here.awaited, AWAITED)
 
 
 async def _arrival(engine: Engine, submission: Submission) -> None:

@@ -28,11 +28,10 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from seamless_dask_cache.dask_internals import (
-    Graph,
     Key,
     close_gate,
     keep_gate,
@@ -45,13 +44,15 @@ from seamless_dask_cache.identity.graph import is_task
 from seamless_dask_cache.identity.recipe import Identity
 from seamless_dask_cache.observation import apart
 
+from .admission import wish_of
 from .answers import Answers, judge_files
 from .awaiting import AwaitTask
-from .healing import Submit, upstream_message
 from .holding import Leases
-from .lineage import Lineage, upstream_graph
+from .lineage import Lineage
+from .recording import prefix_of
 from .rewrite import with_alias_targets
 from .submission import Submission
+from .upstream import Submit, submit_upstream
 from .worker import NAME
 
 if TYPE_CHECKING:
@@ -121,10 +122,7 @@ class Flight:
     async def retire(self) -> None:
         """Wait for nobody any more, and give all leases back."""
         await self._stop()
-        try:
-            await self._put_back(self._still_awaited())
-        except Exception as error:
-            self._engine.survived("computing what was awaited", error)
+        await self._give_up()
         await self.close()
 
     async def _stop(self) -> None:
@@ -184,8 +182,21 @@ class Flight:
             identity, node = known.get(key), submission.graph.get(key)
             if identity is None or identity.recipe is None or not is_task(node):
                 continue
+            if key not in submission.trusted and self._is_never_stored(key):
+                continue
             if identity.checksum not in submission.answers and node_of(scheduler, key) is None:
                 yield key, identity.checksum
+
+    def _is_never_stored(self, key: Key) -> bool:
+        policy = self._engine.policy
+        return bool(policy.never_store) and wish_of(policy, prefix_of(key)) is False
+
+    async def held_elsewhere(self, transformations: Collection[str]) -> set[str]:
+        """Tell which of some transformations other clusters compute at this moment."""
+        if not (self._taking_part and transformations):
+            return set()
+        found = await self._engine.link.leases(list(transformations))
+        return set() if found is None else {t for t in found.held if t not in self.leases}
 
     def awaiting(self, key: Key, identity: Identity) -> AwaitTask:
         """Return the node that waits for another cluster."""
@@ -215,16 +226,28 @@ class Flight:
 
     async def _live(self) -> None:
         while self.leases or self._awaited:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._news.wait(), self._next())
-            self._news.clear()
+            try:
+                pause = self._next()
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._news.wait(), pause)
+                self._news.clear()
+            except Exception as error:
+                self._engine.survived("single flight", error)
             await asyncio.sleep(SHORTEST_PAUSE)  # what else ends now is given back together with it
             try:
                 await self.leases.beat(awaiting=bool(self._awaited))
                 await self._look()
             except Exception as error:
                 self._engine.survived("single flight", error)
+                await self._give_up()
         self._running = None
+
+    async def _give_up(self) -> None:
+        """Compute everything here: what failed once may fail each time, and nobody may hang."""
+        try:
+            await self._put_back(self._still_awaited())
+        except Exception as error:
+            self._engine.survived("computing what was awaited", error)
 
     def _next(self) -> float:
         """Return the seconds until there is something to do."""
@@ -328,12 +351,11 @@ class Flight:
 
     async def _put_back_some(self, lineage: Lineage, keys: list[Key]) -> None:
         engine, holder = self._engine, f"{NAME}-flight-{next(self._numbers)}"
-        graph, annotations = _upstream(lineage, keys, engine.scheduler.tasks)
-        if graph and self._submit is not None:
-            wanted = {d for key in keys for d in lineage.graph[key].dependencies} & graph.keys()
-            await self._submit(upstream_message(graph, annotations, lineage, wanted, holder))
+        nodes = {key: engine.original(key) for key in keys}
+        if self._submit is not None:
+            nodes = await submit_upstream(engine, self._submit, lineage, nodes, holder)
         async with self._turn:
-            count = sum(self._pass(key, engine.original(key)) for key in keys)
+            count = sum(self._pass(key, node) for key, node in nodes.items())
         let_go(engine.scheduler, holder)
         engine.stats.misses += count
         engine.stats.taken_over += count
@@ -355,19 +377,3 @@ def _is_own(message: Mapping[str, Any]) -> bool:
 
 def _is_too_old(identity: Identity, answer: LookupAnswer) -> bool:
     return identity.expires is not None and (answer.created or 0.0) + identity.expires < time.time()
-
-
-def _upstream(
-    lineage: Lineage, keys: Iterable[Key], held: Container[Key]
-) -> tuple[Graph, dict[str, dict[Key, Any]]]:
-    """Return the graph upstream of several keys of one lineage, and its annotations."""
-    graph: Graph = {}
-    annotations: dict[str, dict[Key, Any]] = {}
-    for key in keys:
-        if lineage.graph[key].dependencies <= graph.keys():
-            continue
-        part, notes = upstream_graph(lineage, key, held)
-        graph.update(part)
-        for name, by_key in notes.items():
-            annotations.setdefault(name, {}).update(by_key)
-    return graph, annotations

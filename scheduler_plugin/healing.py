@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from seamless_dask_cache.dask_internals import (
-    Graph,
     Key,
     as_original,
-    hand_over,
     hold,
     is_started,
     let_go,
+    node_of,
 )
 
-from .lineage import Lineage, upstream_graph
+from .upstream import Submit, submit_upstream
 from .worker import NAME
 
 if TYPE_CHECKING:
     from .engine import Engine
-
-Submit = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Healing:
@@ -90,12 +87,13 @@ class Healing:
         lineage, node = engine.lineages.get(key), engine.original(key)
         if lineage is None or node is None:
             return False
-        graph, annotations = upstream_graph(lineage, key, scheduler.tasks)
         holder = f"{NAME}-heal-{next(self._holders)}"
-        if graph:
-            keys = set(node.dependencies) & graph.keys()
-            await self._submit(upstream_message(graph, annotations, lineage, keys, holder))
-        healed = as_original(scheduler, key, node)
+        nodes = await submit_upstream(engine, self._submit, lineage, {key: node}, holder)
+        # Meanwhile the key may have been let go of, and mean something else.
+        restoring = node_of(scheduler, key)
+        healed = getattr(restoring, "transformation", None) == transformation and as_original(
+            scheduler, key, nodes[key]
+        )
         engine.stats.healed += healed
         leaving = asyncio.create_task(self._leave(key, holder))
         self._leaving.add(leaving)
@@ -107,34 +105,3 @@ class Healing:
         while is_started(self._scheduler, key):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         let_go(self._scheduler, holder)
-
-
-def upstream_message(
-    graph: Graph,
-    annotations: dict[str, dict[Key, Any]],
-    lineage: Lineage,
-    keys: set[Key],
-    holder: str,
-) -> dict[str, Any]:
-    """Return the message of a client of our own that wants some keys of an upstream graph.
-
-    Parameters
-    ----------
-    graph, annotations
-        As `upstream_graph` returns them.
-    lineage : Lineage
-        Of what is downstream.
-    keys : set
-        The requested keys.
-    holder : str
-        Name of the client.
-    """
-    return {
-        "client": holder,
-        "expr_ser": hand_over(graph, annotations),
-        "keys": keys,
-        "span_metadata": {"collections": []},
-        "internal_priority": None,
-        "submitting_task": None,
-        "annotations": dict(lineage.everywhere),
-    }

@@ -72,6 +72,9 @@ class Leases:
         """Whether there is anything to keep alive or to give back."""
         return bool(self._leases or self._released)
 
+    def __contains__(self, transformation: str) -> bool:
+        return transformation in self._leases or transformation in self._unwritten
+
     @property
     def seconds(self) -> float:
         """How long a lease lasts that is not renewed."""

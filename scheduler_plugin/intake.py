@@ -122,7 +122,7 @@ class Intake:
         self._judge = judge
         self._streams: WeakKeyDictionary[asyncio.Task[Any], _Stream] = WeakKeyDictionary()
         self._of_client: WeakValueDictionary[str, _Stream] = WeakValueDictionary()
-        self._pumps: set[asyncio.Task[None]] = set()
+        self._pumps: dict[asyncio.Task[None], _Stream] = {}
 
     def graphs(self, original: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
         """Return the handler of graphs: it queues them."""
@@ -182,7 +182,8 @@ class Intake:
 
     def restart(self) -> None:
         """Drop what was said before the scheduler forgot everything."""
-        for stream in self._streams.values():
+        # Also those of clients that are gone already: only their pumps know them.
+        for stream in {*self._streams.values(), *self._pumps.values()}:
             kept = [entry for entry in stream.waiting if entry.operation not in ABOUT_KEYS]
             stream.waiting = deque(kept)
             stream.room.set()
@@ -208,8 +209,8 @@ class Intake:
             stream.room.clear()
         if stream.pump is None:
             stream.pump = asyncio.create_task(self._pump(stream))
-            self._pumps.add(stream.pump)
-            stream.pump.add_done_callback(self._pumps.discard)
+            self._pumps[stream.pump] = stream
+            stream.pump.add_done_callback(self._pumps.pop)
 
     async def _pump(self, stream: _Stream) -> None:
         try:
@@ -223,7 +224,7 @@ class Intake:
         """Judge the graphs among what waits now, and let all of it happen in its order."""
         part = [stream.waiting[i] for i in range(min(MOST_AT_ONCE, len(stream.waiting)))]
         graphs = [entry.message for entry in part if entry.operation == GRAPH]
-        submissions = iter(await self._judge.prepared(graphs) if graphs else ())
+        submissions = iter(await self._judged(graphs))
         for entry in part:
             submission = next(submissions) if entry.operation == GRAPH else None
             if not stream.waiting or stream.waiting[0] is not entry:
@@ -232,6 +233,14 @@ class Intake:
             if len(stream.waiting) < MOST_WAITING:
                 stream.room.set()
             await self._happen(entry, submission)
+
+    async def _judged(self, graphs: list[Message]) -> list[Any]:
+        try:
+            return await self._judge.prepared(graphs) if graphs else []
+        except Exception:
+            # They are scheduled as they came: what follows must not wait for ever.
+            logger.exception("judging graphs failed")
+            return [None] * len(graphs)
 
     async def _happen(self, entry: Waiting, submission: Any) -> None:
         try:

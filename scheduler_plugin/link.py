@@ -6,10 +6,10 @@ import logging
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
-from seamless_dask_cache.database import AsyncDatabaseClient, LookupAnswer
+from seamless_dask_cache.database import AsyncDatabaseClient, Lookup, LookupAnswer
 from seamless_dask_cache.errors import DatabaseError
 
-from .connection import UNAVAILABLE, Connect, Connection, Question
+from .connection import UNAVAILABLE, Connect, Connection, OnEvent, Question
 from .outbox import Cutoff, Item
 from .spool import Spool
 from .writer import Description, Stored, Writer
@@ -40,6 +40,8 @@ class DatabaseLink:
     spool : Spool, optional
         Where records wait while the database is away. Without it they wait in memory, at most
         100,000, and end with the process.
+    on_event : callable, optional
+        Told when the database goes away, and when it is back, see `Connection`.
 
     Notes
     -----
@@ -55,9 +57,10 @@ class DatabaseLink:
         on_stored: Stored,
         writable: bool = True,
         spool: Spool | None = None,
+        on_event: OnEvent | None = None,
     ):
         self.writable = writable
-        self.connection = Connection(connect, patience)
+        self.connection = Connection(connect, patience, on_event)
         self._writer = Writer(self.connection, on_stored, spool if writable else None)
         self._refused: dict[str, AsyncDatabaseClient | None] = {}
 
@@ -126,22 +129,25 @@ class DatabaseLink:
         found = await self._look(lambda client: client.lookup(transformations), transformations)
         return {} if found is None else found
 
-    async def lookup_with_costs(
-        self, transformations: list[str], codes: Collection[str]
-    ) -> tuple[dict[str, LookupAnswer], dict[str, Any]]:
-        """Ask for transformations, and for what running some codes cost so far.
+    async def look_up(
+        self, transformations: list[str], codes: Collection[str], inputs: Collection[str] = ()
+    ) -> Lookup:
+        """Ask for all that is to be known of a graph; what cannot be had in time is not there.
 
-        Returns
-        -------
-        answers, costs : dict
-            Both empty when they cannot be had in time.
+        Parameters
+        ----------
+        transformations : list of str
+        codes : collection of str
+            Of which it is asked what running them cost so far.
+        inputs : collection of str
+            Further transformations, of which it is only asked whether they are irreproducible.
         """
-        if not codes:
-            return await self.lookup(transformations), {}
+        if not transformations:
+            return Lookup()
         found = await self._look(
-            lambda client: client.lookup_with_costs(transformations, codes), transformations
+            lambda client: client.look_up(transformations, codes, inputs), transformations
         )
-        return ({}, {}) if found is None else found
+        return Lookup() if found is None else found
 
     async def _look(self, question: Question[T], transformations: Sequence[str]) -> T | None:
         if self.away:

@@ -20,7 +20,7 @@ ASIDE_SECONDS = 4.0
 """How long results wait for being wanted, as a multiple of the scheduler's patience."""
 
 Items = list[tuple[Key, str, "bytes | None"]]
-Kept = list[tuple[Key, int, str]]
+Kept = list[tuple[Key, int, str, bytes]]
 
 
 class Loading:
@@ -85,7 +85,7 @@ class Loading:
             self._drop(token)
 
     async def kept(self, token: str) -> Kept | None:
-        """Return what is in memory now: keys, sizes in bytes and types. None for nothing."""
+        """Return what is in memory now: keys, sizes in bytes, and types. None for nothing."""
         waiting = self._kept.get(token)
         if waiting is None:
             return None

@@ -19,14 +19,11 @@ from seamless_dask_cache.dask_internals import (
 )
 from seamless_dask_cache.dask_internals.display import lighten
 from seamless_dask_cache.dask_internals.support import switch_off, unsupported
-from seamless_dask_cache.database import AsyncDatabaseClient
-from seamless_dask_cache.embedded import Endpoint, default_cache_dir, ensure_server
-from seamless_dask_cache.errors import DatabaseError
 from seamless_dask_cache.identity.graph import Refusal, is_task
-from seamless_dask_cache.observation import apart
 from seamless_dask_cache.storage import BufferStore, open_store
 
 from .bulk import restore_in_bulk
+from .database_home import DatabaseHome
 from .divergence import tell
 from .engine import Engine
 from .healing import Healing
@@ -37,13 +34,11 @@ from .quarantine import recall
 from .questions import ANSWERS
 from .restore import RestoreTask
 from .seeing import Seeing
-from .spool import Spool
 from .storing import StoringTask
 from .submission import Submission
 from .worker import NAME, WorkerCache
 
 LAST_GRAPHS_SECONDS = 2.0
-REQUEST_SECONDS = 30.0
 TASK_FINISHED = "task-finished"
 
 
@@ -111,24 +106,26 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         if reason is not None:
             switch_off(scheduler, reason)
             return
-        endpoint = await self._first_endpoint()
+        home = DatabaseHome(self.settings, self.policy.patience)
+        endpoint = await home.first_endpoint(must_answer=self.must_answer)
         policy = self.policy if endpoint.writable else self.policy.updated(read_only=True)
-        store = open_store(self.settings.buffers or endpoint.buffers)
+        # What the power cuts off is found out at reading, and computed again.
+        store = open_store(self.settings.buffers or endpoint.buffers, durable="soon")
+        self.seeing = Seeing(scheduler)
         link = DatabaseLink(
-            self._connect,
+            home.connect,
             patience=policy.patience,
             on_stored=self._acknowledge,
             writable=not policy.read_only,
-            spool=self._spool(),
+            spool=home.spool(),
+            on_event=self.seeing.event,
         )
         await link.open(must_answer=self.must_answer)
-        self._scheduler = scheduler
-        self._turn = asyncio.Lock()
+        self._scheduler, self._turn = scheduler, asyncio.Lock()
         self.engine = Engine(scheduler, link, store, policy)
         await recall(self.engine)
         self.healing = Healing(scheduler, self.engine, self._submit)
         self.engine.flight.start(self._submit, self._turn)
-        self.seeing = Seeing(scheduler)
         self.seeing.start()
         predecessor = scheduler.plugins.get(NAME)
         pending: list[Key] = []
@@ -143,45 +140,6 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         for key in pending:  # no hook heard of their end
             if key in scheduler.tasks and scheduler.tasks[key].state == "memory":
                 self._taint(key, "it ended while the cache was replaced", key)
-
-    @property
-    def _folder(self) -> Path:
-        given = self.settings.cache_dir
-        return Path(given) if given else default_cache_dir()
-
-    def _spool(self) -> Spool:
-        folder = self._folder.expanduser().resolve()
-        database = self.settings.database
-        return Spool(folder / "spool", database.rstrip("/") if database else str(folder))
-
-    async def _first_endpoint(self) -> Endpoint:
-        try:
-            return await self._endpoint()
-        except (DatabaseError, OSError):
-            if self.must_answer:
-                raise
-            return Endpoint("", "", self._folder / "buffers")
-
-    async def _endpoint(self) -> Endpoint:
-        settings = self.settings
-        if settings.database is None:
-            return await asyncio.to_thread(apart, ensure_server, self._folder)
-        return Endpoint(settings.database, settings.token or "", self._folder / "buffers")
-
-    async def _connect(self) -> AsyncDatabaseClient:
-        endpoint = await self._endpoint()
-        # The link sees to patience; what no computation waits for may take longer.
-        client = AsyncDatabaseClient(
-            endpoint.url,
-            token=endpoint.token or None,
-            timeout=max(REQUEST_SECONDS, self.policy.patience),
-        )
-        try:
-            await client.get_protocol()
-        except BaseException:
-            await client.close()
-            raise
-        return client
 
     def _acknowledge(self, items: list[dict[str, Any]]) -> None:
         if self.engine is None:
@@ -209,6 +167,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
         await self._leave_handlers()
         if self.engine is not None:
             await self.engine.flight.retire()
+            self.engine.threads.close()
             await self.engine.link.close()
             self.seeing.stop()
         await remove_worker_plugin(self._scheduler, NAME)
@@ -271,6 +230,8 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
                 await self._original(**message)
             finally:
                 self._current = None
+                if self.engine is not None:
+                    self.engine.rely_no_more()
 
     async def _decided(self, message: dict[str, Any], submission: Submission) -> dict[str, Any]:
         engine = self.running()

@@ -31,6 +31,7 @@ from seamless_dask_cache.observation import apart
 from .answers import Answers, expired, judge_files
 from .contents import Content, Held
 from .cutoff import Hopeful, Rows, hopefuls_of, hopes_of, served, settle
+from .quarantine import learn
 from .reads import Reads
 from .submission import Submission, judge_annotations
 from .worker import CONTENT
@@ -80,9 +81,13 @@ class Preparation:
         await engine.threads.run(lambda: self._identify(known, held, effects))
         transformations = {t: None for s in self._live() for t in s.transformations()}
         codes = {code for s in self._live() for code in s.codes()}
-        answers, costs = await engine.link.lookup_with_costs(list(transformations), list(codes))
+        inputs = {t for s in self._live() for t in s.inputs()} - transformations.keys()
+        lookup = await engine.link.look_up(list(transformations), codes, inputs)
+        answers = lookup.answers
+        learn(engine, lookup.irreproducible)
         for submission in self._live():
-            submission.costs = costs
+            submission.costs = lookup.costs
+            submission.refuse_irreproducible(lookup.irreproducible)
         for submission in self._live():
             for transformation in expired(submission, answers, time.time()):
                 self._drop(answers, transformation)

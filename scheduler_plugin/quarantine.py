@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection, Set
 from typing import TYPE_CHECKING, Any
 
 from seamless_dask_cache.dask_internals import Key, users_of
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 IRREPRODUCIBLE = "irreproducible"
+FOUND_IRREPRODUCIBLE = f"{IRREPRODUCIBLE}: an audit found that it gives different results"
 MOST_RECALLED = 10_000
 
 
@@ -38,9 +40,7 @@ async def quarantine(plugin: CachePlugin, found: dict[str, Any]) -> bool:
     engine, transformation = plugin.running(), found["transformation"]
     reason = f"{IRREPRODUCIBLE}: {found['reason']}"
     engine.effects[transformation] = engine.remarks[transformation] = reason
-    for key in _held(plugin, transformation):
-        plugin.tainted.add(key)
-        engine.keys.taint(key, reason, key)
+    plugin.tainted |= _taint(engine, {transformation}, reason)
     engine.stats.quarantined += 1
     plugin.seeing.event("quarantined", transformation=transformation, reason=reason)
     if not engine.link.writable:
@@ -74,10 +74,26 @@ async def recall(engine: Engine) -> int:
         logger.info("What is irreproducible is not known: %s", error)
         return 0
     names = {row["checksum"] for row in rows if row["irreproducible"]}
-    reason = f"{IRREPRODUCIBLE}: an audit found that it gives different results"
     for transformation in names:
-        engine.effects.setdefault(transformation, reason)
+        engine.effects.setdefault(transformation, FOUND_IRREPRODUCIBLE)
     return len(names)
+
+
+def learn(engine: Engine, transformations: Collection[str]) -> None:
+    """Give no identity any more to what another scheduler's audit found irreproducible.
+
+    Parameters
+    ----------
+    engine : Engine
+        Of a plugin that heard of it by asking for results.
+    transformations : collection of str
+        Checksums.
+    """
+    new = [name for name in transformations if engine.effects.get(name) != FOUND_IRREPRODUCIBLE]
+    if new:
+        logger.info("Audits of other schedulers found %d transformations irreproducible.", len(new))
+        engine.effects.update(dict.fromkeys(new, FOUND_IRREPRODUCIBLE))
+        _taint(engine, set(new), FOUND_IRREPRODUCIBLE)
 
 
 async def _contest(
@@ -89,18 +105,25 @@ async def _contest(
     await client.undo_transformation_result(transformation, second)
 
 
-def _held(plugin: CachePlugin, transformation: str) -> set[Key]:
-    """Return the keys of the scheduler that are made by a transformation, or out of its result."""
-    engine, tasks = plugin.running(), plugin._scheduler.tasks
-    found: set[Key] = set()
-    todo = [key for key in engine.lineages if _is(engine.keys.get(key), transformation)]
-    while todo:
-        key = todo.pop()
-        if key not in found and key in tasks:
-            found.add(key)
-            todo += users_of(plugin._scheduler, key)
+def _taint(engine: Engine, transformations: Set[str], reason: str) -> set[Key]:
+    """Withdraw the identity of what the scheduler holds of them, or made out of their results."""
+    found = _held(engine, transformations)
+    for key in found:
+        engine.keys.taint(key, reason, key)
     return found
 
 
-def _is(entry: object, transformation: str) -> bool:
-    return isinstance(entry, Identity) and entry.checksum == transformation
+def _held(engine: Engine, transformations: Set[str]) -> set[Key]:
+    """Return the keys of the scheduler that transformations make, or their results."""
+    found: set[Key] = set()
+    todo = [key for key in engine.lineages if _is_of(engine.keys.get(key), transformations)]
+    while todo:
+        key = todo.pop()
+        if key not in found and key in engine.scheduler.tasks:
+            found.add(key)
+            todo += users_of(engine.scheduler, key)
+    return found
+
+
+def _is_of(entry: object, transformations: Set[str]) -> bool:
+    return isinstance(entry, Identity) and entry.checksum in transformations

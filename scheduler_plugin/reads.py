@@ -27,6 +27,13 @@ class Reads:
         self.own = own
         self.parents = parents
 
+    def within(self, own: Mapping[str, str], parents: Iterable[Reads]) -> bool:
+        """Tell whether other reads have all of these."""
+        others = {id(reads) for reads in parents}
+        if id(self) in others:
+            return True
+        return self.own.items() <= own.items() and all(id(p) in others for p in self.parents)
+
     def all(self) -> dict[str, str] | None:
         """Return path to state of all of them; None where one was read in two states."""
         found: dict[str, str] = {}
@@ -65,6 +72,9 @@ class ReadMemory:
     def note(self, key: Key, own: Mapping[str, str], dependencies: Iterable[Key]) -> None:
         """Remember what a result was read from.
 
+        A task that runs once more may read other states; both count then, as what was made of its
+        result may have been made of either.
+
         Parameters
         ----------
         key : key
@@ -77,6 +87,9 @@ class ReadMemory:
         if not own and not self._reads:
             return
         found = [self._reads[d] for d in dependencies if d in self._reads]
+        before = self._reads.get(key)
+        if before is not None and not before.within(own, found):
+            found.append(before)
         parents = tuple({id(reads): reads for reads in found}.values())
         if not own and len(parents) == 1:
             self._reads[key] = parents[0]

@@ -17,6 +17,7 @@ from seamless_dask_cache.errors import CacheMissError
 from seamless_dask_cache.results import load_result
 from seamless_dask_cache.storage import BufferStore
 
+from .wholeness import is_whole
 from .worker import NAME
 
 logger = logging.getLogger(__name__)
@@ -97,7 +98,8 @@ class RestoreTask(GraphNode):  # type: ignore[misc]
         except Exception as error:
             return self._heal(error)
         took = time.perf_counter() - started
-        attach_to_current_task(NAME, {"restored": len(buffer), "took": took})
+        facts = {"restored": len(buffer), "took": took, "whole": is_whole(buffer)}
+        attach_to_current_task(NAME, facts)
         return value
 
     def _buffer(self) -> Any:

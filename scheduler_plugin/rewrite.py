@@ -5,11 +5,11 @@ Pure functions over plain data; nothing here talks to a scheduler.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from seamless_dask_cache.dask_internals import Alias, Graph, Key
+from seamless_dask_cache.dask_internals import Alias, Graph, Key, Task, fused_graph
 from seamless_dask_cache.database import LookupAnswer
 from seamless_dask_cache.identity.graph import GraphIdentity, is_task
 from seamless_dask_cache.identity.recipe import Identity
@@ -24,10 +24,13 @@ class HeldTask(NamedTuple):
         What the scheduler will run for it.
     dependencies : frozenset
         The keys it depends on there.
+    released : bool
+        Whether its result is neither there nor being made.
     """
 
     run_spec: Any
     dependencies: frozenset[Key]
+    released: bool = False
 
 
 @dataclass
@@ -46,6 +49,8 @@ class Plan:
         Number of tasks that need not be scheduled at all.
     awaited : set
         Keys of the tasks that another cluster computes.
+    relied_on : set
+        Keys that the scheduler holds and must neither forget nor release before the graph arrives.
     """
 
     graph: Graph = field(default_factory=dict)
@@ -53,6 +58,7 @@ class Plan:
     computed: set[Key] = field(default_factory=set)
     pruned: int = 0
     awaited: set[Key] = field(default_factory=set)
+    relied_on: set[Key] = field(default_factory=set)
 
 
 def rewrite(
@@ -98,6 +104,7 @@ def rewrite(
     plan = Plan()
     requested = with_alias_targets(graph, keys)
     stack = [key for key in keys if key in graph]
+    found: dict[Key, HeldTask] = {}
     while stack:
         key = stack.pop()
         if key in plan.graph:
@@ -111,6 +118,7 @@ def rewrite(
             # Also a released task that is a hit: workers remember its dependencies, and one that
             # was given a restore task without any would wait for the old ones for ever.
             plan.graph[key] = _held_node(node, mine)
+            found[key] = mine
         elif answer is not None and identity is not None:
             plan.graph[key] = restoring(key, identity, answer)
             plan.restored[key] = answer
@@ -121,18 +129,32 @@ def rewrite(
             plan.graph[key] = node
             if is_task(node):
                 plan.computed.add(key)
-                if identity is not None:
+                if identity is not None and not is_only_data(node, identity):
                     plan.graph[key] = storing(key, node, identity, key in requested)
         stack.extend(d for d in plan.graph[key].dependencies if d in graph)
+    plan.relied_on = _relied_on(found)
     if plan.restored or plan.awaited:
         plan.pruned = sum(is_task(node) for key, node in graph.items() if key not in plan.graph)
     return plan
 
 
 def _held_node(node: Any, mine: HeldTask) -> Any:
-    # The scheduler compares dependencies and warns when they differ. Where they do not, the node
-    # itself is as good and can start anew, should the scheduler forget the key in the meantime.
+    # The scheduler goes on with what it holds; it compares dependencies, and warns if they differ.
     return node if node.dependencies == mine.dependencies else mine.run_spec
+
+
+def _relied_on(found: Mapping[Key, HeldTask]) -> set[Key]:
+    # Dask forgets no task before its dependents, so of those without a result the outermost do.
+    inner = {dependency for mine in found.values() for dependency in mine.dependencies}
+    return {key for key, mine in found.items() if key not in inner or not mine.released}
+
+
+def is_only_data(node: Any, identity: Identity) -> bool:
+    """Tell fused tasks that bring data and run no code: nothing can be looked up for them."""
+    if identity.recipe is not None or type(node) is not Task:
+        return False
+    fused = fused_graph(node)
+    return fused is not None and not any(map(is_task, fused.inner.values()))
 
 
 def with_alias_targets(graph: Graph, keys: Collection[Key]) -> set[Key]:

@@ -13,10 +13,13 @@ from seamless_dask_cache.dask_internals import (
     is_running_on,
     is_unheard_of,
     is_wanted,
+    node_of,
+    source_of,
     spare,
     spare_new,
     users_of,
 )
+from seamless_dask_cache.dask_internals.waiting import is_lost
 from seamless_dask_cache.database import LookupAnswer
 from seamless_dask_cache.identity.graph import Refusal
 from seamless_dask_cache.identity.recipe import Identity
@@ -27,6 +30,7 @@ from .cutoff import Hopes, Role, roles_of, settle
 from .reads import fits
 from .restore import RestoreTask
 from .submission import Submission
+from .wholeness import is_whole
 from .worker import NAME
 
 if TYPE_CHECKING:
@@ -60,7 +64,7 @@ class Sparing:
         """Remember what restored keys contain, and what computed ones may lead to."""
         for key in keys:
             if key in submission.restored:
-                self.contents.note(key, submission.restored[key].result)
+                self._learn_restored(key, submission.restored[key])
         hopes = submission.hopes
         if hopes is None:
             return
@@ -70,6 +74,11 @@ class Sparing:
             if key in tasks and is_equal(self._engine.keys.get(key), meant.get(key)):
                 self._hopes.setdefault(key, []).append(hopes)
         self._spare_new(submission, hopes)
+
+    def _learn_restored(self, key: Key, answer: LookupAnswer) -> None:
+        # Of large ones, the worker that loads them tells whether they are whole.
+        whole = answer.content is not None and is_whole(answer.content)
+        self.contents.note(key, answer.result, whole=whole)
 
     def _spare_new(self, submission: Submission, hopes: Hopes) -> None:
         """Change what is not to run, as inputs came to be known after the graph was rewritten."""
@@ -121,18 +130,32 @@ class Sparing:
         stimulus : str
             Identifier of the event.
         """
-        engine, hopes = self._engine, self._hopes.pop(key, None)
-        identity, result = engine.keys.get(key), result_of(facts)
-        if hopes is None or isinstance(identity, Refusal) or result is None:
+        engine = self._engine
+        if isinstance(engine.keys.get(key), Refusal):
             return
         if not is_running_on(engine.scheduler, key, worker, run_id) or self._tainted(key):
             return
-        engine.reads.note(key, facts.get("reads", {}), inputs_of(engine.scheduler, key))
+        hopes, result = self._hopes.pop(key, None), self._ended_with(key, facts)
+        if hopes is None or result is None:
+            return
         content = Content(result, engine.reads.of(key))
         for each in hopes:
-            nodes = self._nodes(each, {key: content}, is_unheard_of)
+            nodes = self._nodes(each, {key: content}, is_unheard_of, ending=key)
             if nodes:
                 spare(engine.scheduler, key, nodes, stimulus)
+
+    def _ended_with(self, key: Key, facts: dict[str, Any]) -> str | None:
+        engine = self._engine
+        if "restored" not in facts:
+            result = result_of(facts)
+            if result is not None:
+                reads = facts.get("reads", {})
+                engine.reads.note(key, reads, inputs_of(engine.scheduler, key))
+            return result
+        result = self.contents.of(key)
+        if result is not None:
+            self.contents.note(key, result, whole=facts.get("whole", False))
+        return result
 
     def _tainted(self, key: Key) -> bool:
         engine = self._engine
@@ -145,8 +168,35 @@ class Sparing:
         identity = self._engine.keys.get(key)
         return isinstance(identity, Identity) and identity.checksum == hopes.known[key].checksum
 
+    def _is_certain(self, key: Key, hopes: Hopes, ending: Key | None) -> bool:
+        """Tell whether the inputs of a task are now what they were found to be.
+
+        One that was lost is made again, and may then be made of other files.
+        """
+        engine, scheduler = self._engine, self._engine.scheduler
+        for source, transformation in hopes.inputs[key].items():
+            if source not in scheduler.tasks:
+                continue
+            identity, made = engine.keys.get(source), source_of(scheduler, source)
+            if isinstance(identity, Refusal) or identity.checksum != transformation:
+                return False
+            if self.contents.differs(made, hopes.contents[source].result):
+                return False
+            if made != ending and self._is_made_again(made):
+                return False
+        return True
+
+    def _is_made_again(self, key: Key) -> bool:
+        scheduler = self._engine.scheduler
+        restored = isinstance(node_of(scheduler, key), RestoreTask)
+        return self.contents.of(key) is not None and not restored and is_lost(scheduler, key)
+
     def _nodes(
-        self, hopes: Hopes, start: Mapping[Key, Content], movable: Callable[[Any, Key], bool]
+        self,
+        hopes: Hopes,
+        start: Mapping[Key, Content],
+        movable: Callable[[Any, Key], bool],
+        ending: Key | None = None,
     ) -> dict[Key, RestoreTask]:
         """Return what tasks become that need not be computed, now that these inputs are known.
 
@@ -157,9 +207,11 @@ class Sparing:
             Key to content.
         movable : callable
             Tells of the scheduler and a key whether its task may still be changed.
+        ending : key, optional
+            A task that has ended and of which the scheduler has not heard yet.
         """
         engine, scheduler = self._engine, self._engine.scheduler
-        wave = hopes.wave(start)
+        wave = hopes.wave(start, lambda k: self._is_certain(k, hopes, ending))
         found = {k: answer for k, answer in wave.items() if self._is_mine(k, hopes)}
         servable = {k for k, a in found.items() if a.present and a.result not in engine.broken}
         roles = roles_of(
@@ -182,7 +234,7 @@ class Sparing:
             self._engine.reads.note(key, {}, inputs_of(self._engine.scheduler, key))
         self._count(spared, restored)
         for key, answer in restored.items():
-            self.contents.note(key, answer.result)
+            self._learn_restored(key, answer)
             self._record(key, answer)
 
     def _count(self, spared: list[Key], restored: dict[Key, LookupAnswer]) -> None:
@@ -206,7 +258,7 @@ class Sparing:
         result = result_of(facts)
         if result is None:
             return
-        self.contents.note(key, result)
+        self.contents.note(key, result, whole=facts.get("whole", False))
         if identity.recipe and identity.expires is None and "reads" not in facts:
             row = self._row(key, identity, result, facts)
             if row is not None:
@@ -220,7 +272,8 @@ class Sparing:
         contents = self.contents.of_inputs(key)
         if contents is None:
             return None
-        skeleton = skeleton_checksum(recipe, contents, inner)
+        versions = self._engine.policy.versions
+        skeleton = skeleton_checksum(recipe, contents, inner, versions)
         shallow = None if skeleton is None else shallow_checksum(recipe, contents, inner)
         if skeleton is None or shallow is None:
             return None

@@ -31,6 +31,7 @@ from seamless_dask_cache.results import dump_result
 from .admission import DEFAULT, Terms
 from .inner_steps import Watch
 from .randomness import drew_randomness, state_at_start, watch_size_estimates
+from .wholeness import is_whole_result
 from .worker import NAME, WorkerCache
 
 logger = logging.getLogger(__name__)
@@ -211,7 +212,8 @@ class _Run:
             return {}
         nbytes = sizeof(value) if self.task.used or not self.task.requested else 0
         size = {"size": nbytes} if nbytes else {}
-        if self.task.requested or self.task.terms.admit(policy, self.seconds, nbytes):
+        requested = self.task.requested
+        if self.task.terms.admit(policy, self.seconds, nbytes, requested=requested):
             return size | self.store(value)
         if self.task.used and policy.worth_naming(self.seconds, nbytes):
             return size | self.name(value)
@@ -223,7 +225,12 @@ class _Run:
             buffer = dump_result(value, allow_pickle=self.cache.policy.allow_pickle)
         except CellTypeError:  # nobody expects it to be stored
             return {}
-        return {"named": buffer.checksum, "nbytes": buffer.nbytes, "seconds": self.seconds}
+        return {
+            "named": buffer.checksum,
+            "nbytes": buffer.nbytes,
+            "seconds": self.seconds,
+            "whole": is_whole_result(buffer),
+        }
 
     def changed(self) -> str | None:
         # Who vouches for a task says that nobody misses this; what was read to fill a memory is on
@@ -256,6 +263,7 @@ class _Run:
             "format": buffer.format,
             "nbytes": buffer.nbytes,
             "seconds": self.seconds,
+            "whole": is_whole_result(buffer),
             "record": self.record(),
         }
         if facts["record"]["environment"] != self.cache.told:

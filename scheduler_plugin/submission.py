@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from seamless_dask_cache.identity.graph import GraphIdentity, Refusal, identify_
 from seamless_dask_cache.identity.recipe import Identity
 
 from .keys import refuse_downstream
-from .quarantine import IRREPRODUCIBLE
+from .quarantine import FOUND_IRREPRODUCIBLE, IRREPRODUCIBLE
 
 if TYPE_CHECKING:
     from .cutoff import Hopes
@@ -129,6 +129,21 @@ class Submission:
                 found[key] = Refusal(reason, key)
         if found:
             refuse_downstream(self.graph, self.identities, found, self.order)
+
+    def refuse_irreproducible(self, names: Collection[str]) -> None:
+        """Refuse some transformations, also among the inputs, and everything downstream."""
+        entries = {**self.externals, **self.identities.known}
+        found = {
+            key: Refusal(FOUND_IRREPRODUCIBLE, key)
+            for key, entry in entries.items()
+            if isinstance(entry, Identity) and entry.checksum in names
+        }
+        if found:
+            refuse_downstream(self.graph, self.identities, found, self.order)
+
+    def inputs(self) -> set[str]:
+        """Return the transformation checksums of what the graph takes from the scheduler."""
+        return {e.checksum for e in self.externals.values() if isinstance(e, Identity)}
 
     def transformations(self) -> list[str]:
         """Return the transformation checksums to look up, each once."""

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seamless_dask_cache import absent
 from seamless_dask_cache.auditing import Audit, required_fraction
 from seamless_dask_cache.errors import ConfigurationError
 from seamless_dask_cache.explanation import Explanation
@@ -61,22 +62,36 @@ def enable(
     -----
     Enabling a second time replaces the first cache of that scheduler. On an asynchronous client,
     ``await`` the result.
+
+    With a Dask that is not supported there is a warning, and a `Cache` that says that it is off.
     """
-    from distributed import get_client
-
-    from seamless_dask_cache import local
-    from seamless_dask_cache.scheduler_plugin import CachePlugin
-
     if client is None:
+        from distributed import get_client
+
         client = get_client()
     if not hasattr(client, "register_plugin"):
         raise ConfigurationError(f"client must be a distributed.Client, not {client!r}")
+    try:
+        from seamless_dask_cache import local
+        from seamless_dask_cache.scheduler_plugin.plugin import CachePlugin
+    except absent.FAULTS as error:
+        return _absent(client, absent.reason_of(error))
     plugin = CachePlugin(database, buffers, cache_dir=cache_dir, token=token, **policy)
     cache = Cache(client)
     if client.asynchronous:
         return _enabled(client, plugin, cache)  # type: ignore[return-value]
     client.register_plugin(plugin)
     local.use(plugin.settings)
+    return cache
+
+
+def _absent(client: Any, reason: str) -> Cache:
+    absent.warn(reason)
+    cache = AbsentCache(client, reason)
+    return _itself(cache) if client.asynchronous else cache  # type: ignore[return-value]
+
+
+async def _itself(cache: Cache) -> Cache:
     return cache
 
 
@@ -216,9 +231,11 @@ class Cache:
         return self.client.sync(self._report, path)  # type: ignore[no-any-return]
 
     async def _report(self, path: str | Path) -> Path:
+        data = await self._call("report", {})
+        if "disabled" in data:
+            return await asyncio.to_thread(_written, path, absent.page(data["disabled"]))
         from seamless_dask_cache.scheduler_plugin.seeing.report import report, write_report
 
-        data = await self._call("report", {})
         return await asyncio.to_thread(lambda: write_report(path, report(data)))
 
     def flush(self, timeout: float | None = None) -> bool:
@@ -245,6 +262,52 @@ class Cache:
 
         await self._call("disable", {})
         await self.client.scheduler.unregister_scheduler_plugin(name=NAME)
+
+
+class AbsentCache(Cache):
+    """The cache of a program whose Dask is not supported: every call says that it is off.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        A client of the scheduler, which knows nothing of it.
+    reason : str
+        Why there is no cache.
+    """
+
+    def __init__(self, client: Client, reason: str):
+        super().__init__(client)
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"<Cache of {self.client!r}, off: {self.reason}>"
+
+    async def _call(self, action: str, arguments: dict[str, Any]) -> Any:
+        return absent.answer(action, self.reason, arguments)
+
+    async def _explain(self, collections: tuple[Any, ...]) -> Explanation:
+        keys = [key for thing in collections for key in _names(thing)]
+        return Explanation(absent.explained(keys, self.reason))
+
+    async def _audit(self, collections: tuple[Any, ...], choice: dict[str, Any]) -> Audit:
+        return Audit.from_dict(await self._call("audit", {}))
+
+    async def _disable(self) -> None:
+        """Leave everything as it is."""
+
+
+def _names(thing: Any) -> list[Any]:
+    from seamless_dask_cache.explaining.asked import keys_of
+
+    if hasattr(thing, "__dask_keys__"):
+        return list(keys_of(thing))
+    return [getattr(thing, "key", repr(thing))]
+
+
+def _written(path: str | Path, text: str) -> Path:
+    path = Path(path)
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def _as_graph(asked: Asked) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from .database_messages import (
     Cost,
     CutoffRow,
     LeaseAnswer,
+    Lookup,
     LookupAnswer,
     StoreItem,
     StoreReport,
@@ -30,6 +31,7 @@ __all__ = [
     "Cost",
     "DatabaseClient",
     "LeaseAnswer",
+    "Lookup",
     "LookupAnswer",
     "StoreItem",
     "StoreReport",
@@ -206,11 +208,14 @@ class DatabaseClient:
         """Look up many transformations in one request."""
         return self._run(self._client.lookup(transformations, inline))
 
-    def lookup_with_costs(
-        self, transformations: Iterable[object], codes: Iterable[object], inline: bool = True
-    ) -> tuple[dict[str, LookupAnswer], dict[str, Cost]]:
-        """Look up many transformations, and what some codes cost so far."""
-        return self._run(self._client.lookup_with_costs(transformations, codes, inline))
+    def look_up(
+        self,
+        transformations: Iterable[object],
+        codes: Iterable[object] = (),
+        inputs: Iterable[object] = (),
+    ) -> Lookup:
+        """Look up many transformations, what some codes cost so far, and what is irreproducible."""
+        return self._run(self._client.look_up(transformations, codes, inputs))
 
     def cutoffs(
         self, skeletons: Iterable[object], inline: bool = True, limit: int = MAX_CUTOFFS

@@ -27,6 +27,7 @@ from .database_messages import (
     Cost,
     CutoffRow,
     LeaseAnswer,
+    Lookup,
     LookupAnswer,
     StoreItem,
     StoreReport,
@@ -162,17 +163,24 @@ class AsyncDatabaseClient(DatabaseTransport):
         found = await self._get(type="batch", transformations=wanted, inline=inline)
         return {key: lookup_answer(answer) for key, answer in found["results"].items()}
 
-    async def lookup_with_costs(
-        self, transformations: Iterable[object], codes: Iterable[object], inline: bool = True
-    ) -> tuple[dict[str, LookupAnswer], dict[str, Cost]]:
-        """Look up many transformations, and what some codes cost so far: known code -> `Cost`."""
-        wanted, names = list(map(str, transformations)), list(map(str, codes))
-        if not (wanted or names):
-            return {}, {}
-        found = await self._get(type="batch", transformations=wanted, codes=names, inline=inline)
-        return (
+    async def look_up(
+        self,
+        transformations: Iterable[object],
+        codes: Iterable[object] = (),
+        inputs: Iterable[object] = (),
+    ) -> Lookup:
+        """Look up many transformations, what some codes cost so far, and what is irreproducible.
+
+        `inputs` are transformations of which only that is asked.
+        """
+        wanted, named, watched = (list(map(str, some)) for some in (transformations, codes, inputs))
+        if not (wanted or named or watched):
+            return Lookup()
+        found = await self._get(type="batch", transformations=wanted, codes=named, inputs=watched)
+        return Lookup(
             {key: lookup_answer(answer) for key, answer in found["results"].items()},
             {code: Cost(*sums) for code, sums in found.get("costs", {}).items()},
+            set(found.get("irreproducible", ())),
         )
 
     async def cutoffs(

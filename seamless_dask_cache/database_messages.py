@@ -123,6 +123,25 @@ class Cost(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Lookup:
+    """What a database knows about the transformations and codes of a graph.
+
+    Parameters
+    ----------
+    answers : dict
+        Known transformation -> `LookupAnswer`.
+    costs : dict
+        Known code -> `Cost`.
+    irreproducible : set of str
+        Transformations that an audit found to give different results; none from an older server.
+    """
+
+    answers: dict[str, LookupAnswer] = field(default_factory=dict)
+    costs: dict[str, Cost] = field(default_factory=dict)
+    irreproducible: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseAnswer:
     """Who may compute what.
 

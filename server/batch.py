@@ -6,6 +6,8 @@ where only known transformations appear; ``content`` is base64 or null. Where it
 files the computation read, there is ``"files": {path: state}`` too, and the result counts only
 while they are so. With ``"codes": [hex, ...]`` the answer has ``"costs": {code: [runs, seconds,
 nbytes, loads, load_seconds]}`` beside the results: sums over what each known code took so far.
+Where an audit found some of the transformations, or of those in ``"inputs": [hex, ...]``, to give
+different results, there is ``"irreproducible": [hex, ...]``; no result of theirs counts.
 
 ``PUT {"type": "batch", "store": [item, ...], "forget": [hex, ...], "recipes": [{"function",
 "content"}, ...], "notes": {hex: object}}`` answers ``{"stored", "existing", "diverged",

@@ -9,7 +9,16 @@ from sqlite3 import Connection
 
 import orjson
 
-from . import batch, batch_tables, cache_tables, cost_tables, cutoffs, recipe_tables, writing
+from . import (
+    batch,
+    batch_tables,
+    cache_tables,
+    cost_tables,
+    cutoffs,
+    recipe_tables,
+    tables,
+    writing,
+)
 from .protocol import Fields
 from .registry import Answer, Context, Handlers, as_json, registering, required_checksums
 
@@ -28,7 +37,12 @@ async def get_batch(context: Context, fields: Fields) -> Answer:
     """Answer many lookups at once."""
     wanted = await required_checksums(fields, "transformations")
     inline, codes = fields.flag("inline", True), fields.checksums("codes")
+    named = [*wanted, *await asyncio.to_thread(fields.checksums, "inputs")]
     found = await batch.look_up(context.database, context.buffers, wanted, inline)
+    # Last: what is contested while results are read counts.
+    contested = await context.database.read_long(partial(tables.contested_among, checksums=named))
+    if contested:
+        found = found[:-1] + b',"irreproducible":' + orjson.dumps(contested) + b"}"
     if not codes:
         return found
     costs = await context.database.read_long(partial(cost_tables.costs_of, codes=codes))

@@ -156,6 +156,13 @@ def irreproducible_among(connection: sqlite3.Connection, checksums: Iterable[str
     return [row[0] for row in connection.execute(query, (keys_as_json(checksums),))]
 
 
+def contested_among(connection: sqlite3.Connection, checksums: Iterable[str]) -> list[str]:
+    """Give those transformations of which a result was contested; fast where there is none."""
+    if connection.execute("SELECT 1 FROM irreproducible_transformation LIMIT 1").fetchone() is None:
+        return []
+    return irreproducible_among(connection, checksums)
+
+
 def put_transformation(connection: sqlite3.Connection, checksum: str, result: str) -> None:
     """Set the result of a transformation; what described another result of it goes."""
     known = transformation_results(connection, [checksum]).get(checksum)

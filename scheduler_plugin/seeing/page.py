@@ -10,10 +10,12 @@ from bokeh.layouts import column, row
 from bokeh.models import (
     AdaptiveTicker,
     ColumnDataSource,
+    CustomJSTickFormatter,
     DataRange1d,
     DataTable,
     Div,
     FactorRange,
+    HTMLTemplateFormatter,
     LinearAxis,
     NumberFormatter,
     NumeralTickFormatter,
@@ -27,16 +29,21 @@ from .columns import OUTCOMES, bytes_text, per_prefix, seconds_text, share_text,
 COLORS = {"hits": "#00b3a4", "misses": "#f28e2b", "refused": "#9e9e9e"}
 SAVED_COLORS = {"seconds_saved": "#4e79a7", "bytes_saved": "#b07aa1"}
 MAX_BARS = 20
-TABLE = {
-    "hits": "hits",
-    "misses": "misses",
-    "refused": "refused",
-    "restored": "restored",
-    "computed": "computed",
-    "stored": "stored",
-    "seconds_saved": "seconds saved",
-    "bytes_saved": "bytes saved",
+# In proportion; the table makes them fit.
+WIDTHS = {
+    "prefix": 170,
+    "hits": 48,
+    "misses": 62,
+    "refused": 66,
+    "restored": 70,
+    "computed": 80,
+    "stored": 58,
+    "seconds_saved": 112,
+    "bytes_saved": 96,
 }
+# What is cut off is shown in full when the mouse rests on it.
+WHOLE_NAME = '<span title="<%- value %>"><%- value %></span>'
+SHORT_NAME = "return tick.length > 30 ? tick.slice(0, 29) + '\u2026' : tick"
 
 
 class CachePage:
@@ -66,10 +73,11 @@ class CachePage:
         empty: dict[str, list[Any]] = {name: [] for name in ("prefix", *FIELDS)}
         self.bars, self.prefixes = ColumnDataSource(dict(empty)), ColumnDataSource(dict(empty))
         self._bars_range = FactorRange()
+        self._table = self._prefixes_table()
         self.root = column(
             self.summary,
-            row(self._tasks_figure(), self._saved_figure(), sizing_mode="stretch_both"),
-            row(self._bars_figure(), self._table(), sizing_mode="stretch_both"),
+            _row(self._tasks_figure(), self._saved_figure(), min_height=200),
+            _row(self._bars_figure(), self._table, min_height=320),
             name="cache",
             sizing_mode="stretch_both",
         )
@@ -89,6 +97,8 @@ class CachePage:
         columns["time"] = [1_000 * (moment + offset) for moment in columns["time"]]
         self.over_time.data = columns
         self.prefixes.data = _rows(data["prefixes"], None)
+        # A table is drawn again when its view changes, which new values in as many rows do not do.
+        self._table.view.tags = list(shown)
         bars = _rows(data["prefixes"], MAX_BARS)
         self._bars_range.factors = bars["prefix"][::-1]
         self.bars.data = bars
@@ -103,8 +113,7 @@ class CachePage:
             source=self.over_time,
         )
         plot.yaxis.formatter = NumeralTickFormatter(format="0,0")
-        plot.legend.location = "top_left"
-        return plot
+        return _with_legend_above(plot)
 
     def _saved_figure(self) -> Any:
         plot = _timeline("Saved", "cache_saved")
@@ -132,8 +141,7 @@ class CachePage:
         ]
         # Each axis follows its own line only.
         plot.y_range.renderers, plot.extra_y_ranges["bytes"].renderers = lines[:1], lines[1:]
-        plot.legend.location = "top_left"
-        return plot
+        return _with_legend_above(plot)
 
     def _bars_figure(self) -> Any:
         plot = figure(
@@ -154,18 +162,25 @@ class CachePage:
             source=self.bars,
         )
         plot.xaxis.formatter = NumeralTickFormatter(format="0,0")
+        plot.yaxis.formatter = CustomJSTickFormatter(code=SHORT_NAME)
         return plot
 
-    def _table(self) -> Any:
-        number = NumberFormatter(format="0,0")
+    def _prefixes_table(self) -> Any:
+        number = NumberFormatter(format="0,0", text_align="right")
         formats = {
-            "seconds_saved": NumberFormatter(format="0,0.0"),
-            "bytes_saved": NumberFormatter(format="0.0 b"),
+            "prefix": HTMLTemplateFormatter(template=WHOLE_NAME),
+            "seconds_saved": NumberFormatter(format="0,0.0", text_align="right"),
+            "bytes_saved": NumberFormatter(format="0[.]0 b", text_align="right"),
         }
-        columns = [TableColumn(field="prefix", title="prefix", width=200)]
-        for name, title in TABLE.items():
-            formatter = formats.get(name, number)
-            columns.append(TableColumn(field=name, title=title, formatter=formatter, width=90))
+        columns = [
+            TableColumn(
+                field=name,
+                title=name.replace("_", " "),
+                formatter=formats.get(name, number),
+                width=width,
+            )
+            for name, width in WIDTHS.items()
+        ]
         return DataTable(
             source=self.prefixes,
             columns=columns,
@@ -176,8 +191,12 @@ class CachePage:
         )
 
 
+def _row(*children: Any, min_height: int) -> Any:
+    return row(*children, sizing_mode="stretch_both", min_height=min_height)
+
+
 def _timeline(title: str, name: str) -> Any:
-    return figure(
+    plot = figure(
         title=title,
         name=name,
         x_axis_type="datetime",
@@ -186,6 +205,18 @@ def _timeline(title: str, name: str) -> Any:
         toolbar_location="above",
         sizing_mode="stretch_both",
     )
+    # As many as a narrow pane has room for.
+    plot.xaxis.ticker.desired_num_ticks = 3
+    return plot
+
+
+def _with_legend_above(plot: Any) -> Any:
+    """Move the legend to where it covers nothing."""
+    plot.add_layout(plot.legend[0], "above")
+    plot.legend.orientation = "horizontal"
+    plot.legend.border_line_color = None
+    plot.legend.padding = 0
+    return plot
 
 
 def _line(name: str) -> dict[str, Any]:

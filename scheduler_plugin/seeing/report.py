@@ -154,7 +154,7 @@ def _umask() -> int:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, (set, frozenset)):
+    if isinstance(value, (set, frozenset, tuple, list)):
         return ", ".join(sorted(map(str, value))) or "none"
     return str(value)
 

@@ -49,10 +49,12 @@ from seamless_dask_cache.dask_internals.scheduler import (
     learn_data,
     let_go,
     node_of,
+    rely_on,
     remove_worker_plugin,
     rooms_of_workers,
     run_offloaded,
     take_from_task,
+    tell_types,
     tell_worker,
 )
 from seamless_dask_cache.dask_internals.tasks import (
@@ -134,6 +136,7 @@ __all__ = [
     "pack",
     "pass_gate",
     "put_data",
+    "rely_on",
     "remove_worker_plugin",
     "rooms_of_workers",
     "run_again",
@@ -142,6 +145,7 @@ __all__ = [
     "spare",
     "spare_new",
     "take_from_task",
+    "tell_types",
     "tell_worker",
     "thread_runs_task",
     "users_of",

@@ -22,13 +22,10 @@ async def run_offloaded(function: Any, *args: Any, **kwargs: Any) -> Any:
     return await offload(function, *args, **kwargs)
 
 
-def take_from_task(scheduler: Scheduler, key: Key, name: str) -> dict[str, Any] | None:
-    """Take the facts that a worker attached to a finished task; they are removed there."""
+def take_from_task(scheduler: Scheduler, key: Key, name: str) -> Any:
+    """Take what was attached to a task under a name, or None; it is removed there."""
     state = scheduler.tasks.get(key)
-    if state is None or not state.metadata:
-        return None
-    facts: dict[str, Any] | None = state.metadata.pop(name, None)
-    return facts
+    return state.metadata.pop(name, None) if state is not None and state.metadata else None
 
 
 @contextmanager
@@ -52,6 +49,11 @@ def hold(scheduler: Scheduler, keys: Iterable[Key], holder: str) -> bool:
     if data:
         scheduler.client_desires_keys(keys=data, client=holder)
     return bool(data)
+
+
+def rely_on(scheduler: Scheduler, keys: Iterable[Key], holder: str) -> None:
+    """Keep the scheduler from forgetting what it holds under some keys, until `let_go`."""
+    scheduler.client_desires_keys(keys=[k for k in keys if k in scheduler.tasks], client=holder)
 
 
 def let_go(scheduler: Scheduler, holder: str) -> None:
@@ -145,6 +147,10 @@ MEMORY_SHARE = 0.5
 """Of a worker's memory that may be filled before its tasks ask for it."""
 
 
+_TYPE = "seamless-dask-cache-type"
+"""Under which the type of what was loaded is kept, until clients want it."""
+
+
 class WorkerRoom(NamedTuple):
     """What a worker has room for.
 
@@ -214,11 +220,13 @@ class Loaded(NamedTuple):
         Of the worker.
     nbytes : int
     typename : str
+    pickled_type : bytes
     """
 
     address: str
     nbytes: int
     typename: str
+    pickled_type: bytes = b""
 
 
 def learn_data(scheduler: Scheduler, loaded: Mapping[Key, Loaded]) -> set[Key]:
@@ -250,4 +258,18 @@ def learn_data(scheduler: Scheduler, loaded: Mapping[Key, Loaded]) -> set[Key]:
         task = scheduler.tasks[key]
         task.type = value.typename
         task.group.add_type(value.typename)
+        if value.pickled_type:
+            task.metadata = {_TYPE: value.pickled_type}
     return set(here)
+
+
+def tell_types(scheduler: Scheduler, keys: Iterable[Key]) -> None:
+    """Tell clients the types of what they asked for, where `learn_data` learned of it.
+
+    The scheduler tells a client the type of a result only when a task ends that it wants; to be
+    called when it knows who wants them, in the tick in which it tells them that they are there.
+    """
+    for key in keys:
+        pickled = take_from_task(scheduler, key, _TYPE)
+        if pickled is not None:
+            scheduler.report({"op": "key-in-memory", "key": key, "type": pickled})

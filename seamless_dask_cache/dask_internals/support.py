@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import logging
 from collections.abc import Callable, Iterator
 from functools import partial, reduce
 from typing import Any
 
-logger = logging.getLogger(__name__)
+from seamless_dask_cache.absent import answer, warn
 
 OLDEST = (2025, 4)
 """Year and month of the oldest release that is supported."""
@@ -35,6 +34,7 @@ CALLS: dict[str, tuple[int, str]] = {
         "key worker stimulus_id run_id metadata nbytes type typename startstops thread",
     ),
     "distributed.scheduler:Scheduler.transitions": (2, "stimulus_id"),
+    "distributed.scheduler:Scheduler.report": (2, ""),
     "distributed.scheduler:Scheduler.worker_send": (1, "worker msg"),
     "distributed.scheduler:Scheduler.log_event": (1, "topic msg"),
     "distributed.scheduler:Scheduler.register_worker_plugin": (3, "name idempotent"),
@@ -112,16 +112,12 @@ def switch_off(scheduler: Any, reason: str) -> None:
     reason : str
         Why, as :func:`unsupported` says it.
     """
-    logger.warning("The cache is off: %s", reason)
+    warn(reason)
 
-    async def answer(action: str, arguments: dict[str, Any] | None = None) -> Any:
-        return _answer(action, reason)
+    async def respond(action: str, arguments: dict[str, Any] | None = None) -> Any:
+        return answer(action, reason, arguments)
 
-    scheduler.handlers["seamless_dask_cache"] = answer
-
-
-def _answer(action: str, reason: str) -> Any:
-    return {"stats": {"disabled": reason}, "flush": True, "explain": []}.get(action)
+    scheduler.handlers["seamless_dask_cache"] = respond
 
 
 # Versions -----------------------------------------------------------------------------------------

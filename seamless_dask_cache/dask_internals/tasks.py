@@ -71,19 +71,31 @@ def run_again() -> Any:
     raise Reschedule()
 
 
-def put_data(worker: Worker, values: dict[Key, Any]) -> list[tuple[Key, int, str]]:
+def put_data(worker: Worker, values: dict[Key, Any]) -> list[tuple[Key, int, str, bytes]]:
     """Put values into a worker's memory, from its event loop, as scattering does.
 
     Keys of which the worker knows already are left alone.
 
     Returns
     -------
-    list of (key, int, str)
-        The keys, sizes in bytes and names of the types of what was put there.
+    list of (key, int, str, bytes)
+        The keys, sizes in bytes, names of the types and pickled types of what was put there.
     """
     from dask.utils import typename
 
     new = {key: value for key, value in values.items() if key not in worker.state.tasks}
     answer = worker.update_data(data=new, stimulus_id=f"seamless-dask-cache-load-{time()}")
     sizes = answer["nbytes"].items()
-    return [(key, nbytes, typename(type(new[key]))) for key, nbytes in sizes]
+    kinds = {kind: (typename(kind), _pickled(kind)) for kind in set(map(type, new.values()))}
+    return [(key, nbytes, *kinds[type(new[key])]) for key, nbytes in sizes]
+
+
+def _pickled(kind: type) -> bytes:
+    """Return what a worker tells of the type of a result: itself, or its name."""
+    from dask.utils import typename
+    from distributed.protocol import pickle
+
+    try:
+        return pickle.dumps(kind)  # type: ignore[no-any-return]
+    except Exception:
+        return pickle.dumps(typename(kind))  # type: ignore[no-any-return]

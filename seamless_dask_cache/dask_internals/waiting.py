@@ -72,6 +72,12 @@ def is_new(scheduler: Scheduler, key: Key) -> bool:
     return task is not None and task.state == "released" and task.run_id is None
 
 
+def is_lost(scheduler: Scheduler, key: Key) -> bool:
+    """Tell whether the result of a task that has run is not there any more."""
+    task = scheduler.tasks.get(key)
+    return task is not None and task.run_id is not None and not task.who_has
+
+
 def spare(scheduler: Scheduler, ending: Key, nodes: dict[Key, Any], stimulus: str) -> None:
     """Give waiting tasks nodes without inputs, and release what nobody needs for them any more.
 

@@ -5,17 +5,22 @@ a whole graph before anything runs. A shallow one names them by what they are, s
 once they exist; but it is the same however they were made. It is the checksum of the recipe with
 ``{"result": checksum}`` in the place of ``{"transformation": checksum}``.
 
-The *skeleton* of a recipe leaves its inputs blank: all shallow recipes of one call share it.
+The *skeleton* of a recipe leaves its inputs blank: all shallow recipes of one call share it. What
+is installed enters it: a recipe names no version of what a task only meets in its inputs, such as
+that of the library whose method it calls.
 """
 
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Container, Mapping
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
+from seamless_dask_cache.identity.distributions import PYTHON, _build_index
 from seamless_dask_cache.identity.recipe import PLAIN, Identity, dump_recipe
 
 Entry = Any
@@ -66,7 +71,10 @@ def shallow_checksum(
 
 
 def skeleton_checksum(
-    recipe: bytes, inputs: Container[str], inner: Mapping[str, Identity]
+    recipe: bytes,
+    inputs: Container[str],
+    inner: Mapping[str, Identity],
+    versions: str = "exact",
 ) -> str | None:
     """Return the checksum of a recipe with blank inputs; None for a task without inputs.
 
@@ -78,6 +86,8 @@ def skeleton_checksum(
         Transformation checksums of the inputs of the task.
     inner : mapping
         Transformation checksum to identity of tasks inside fused ones; some may be inputs as well.
+    versions : str
+        How far versions of installed distributions count, as `check_policy` writes it.
     """
     if _MARK not in recipe:
         return None
@@ -92,7 +102,17 @@ def skeleton_checksum(
         return _BLANK
 
     found = _checksum(recipe, named)
-    return found if met else None
+    if not met:
+        return None
+    installed = _surroundings(tuple(sys.path), versions)
+    return hashlib.sha256(f"{found} {installed}".encode()).hexdigest()
+
+
+@lru_cache(maxsize=16)
+def _surroundings(search_path: tuple[str, ...], versions: str) -> str:
+    """Return the checksum of what is installed, as far as it counts; editable installs do not."""
+    owners = {owner.identity(versions) for owner in (PYTHON, *_build_index(search_path).values())}
+    return hashlib.sha256("\n".join(sorted(owners)).encode()).hexdigest()
 
 
 def _checksum(recipe: bytes, named: Callable[[str], Entry]) -> str:

@@ -5,7 +5,8 @@ what seamless-remote reads as a buffer folder. Files under construction are in `
 of large buffers are in ``.seals``, as ``hh/<hex>``; see `seamless_dask_cache.storage.seals`.
 
 Writing: a temporary file in the same filesystem, hashed while it is written, flushed to the disk,
-renamed. A file under its final name is therefore whole, whoever is killed at whatever moment;
+renamed (or first renamed and then, soon, flushed: what a power failure spoils, reading notices). A
+file under its final name is therefore whole, whoever is killed at whatever moment;
 what a killed writer leaves behind in ``.tmp`` is removed once it is an hour old.
 
 Reading: a large buffer is compared with its seal. Where there is no seal, or the buffer does not
@@ -19,12 +20,13 @@ import contextlib
 import errno
 import logging
 import os
+import stat
 import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from seamless_dask_cache.checksum import checksum_hex
 from seamless_dask_cache.errors import CorruptBufferError, StoreError
@@ -38,9 +40,11 @@ from seamless_dask_cache.storage.base import (
 )
 from seamless_dask_cache.storage.private_memory import load
 from seamless_dask_cache.storage.seals import Seal, Sealing, pieces, seal_of, unpack
+from seamless_dask_cache.storage.syncing import SYNCING
 
 _log = logging.getLogger(__name__)
 
+SOON: Literal["soon"] = "soon"
 _TEMPORARY = ".tmp"
 _SEALS = ".seals"
 _STALE_SECONDS = 3600.0
@@ -59,9 +63,10 @@ class DirectoryStore(BufferStore):
         Made at the first `put`, if it is missing.
     verify : bool
         Whether `get` compares the content with the checksum.
-    durable : bool
-        Whether `put` waits until the content is on the disk. Without, a power failure can leave
-        damaged files, which `get` recognizes if `verify` is set.
+    durable : bool or "soon"
+        Whether `put` waits until the content is on the disk, or lets a thread see to that soon.
+        Unless it waits, a power failure can leave damaged files, which `get` recognizes if `verify`
+        is set.
 
     Notes
     -----
@@ -71,7 +76,13 @@ class DirectoryStore(BufferStore):
     one. Elsewhere it reads them into such memory.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, verify: bool = True, durable: bool = True):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        verify: bool = True,
+        durable: bool | Literal["soon"] = True,
+    ):
         super().__init__(verify=verify)
         self.path = Path(path).expanduser().absolute()
         self.durable = durable
@@ -82,7 +93,7 @@ class DirectoryStore(BufferStore):
         path = self._file(key)
         try:
             content = load(path, self.path)
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except OSError as exc:
             raise _store_error(exc, path) from exc
@@ -167,8 +178,9 @@ class DirectoryStore(BufferStore):
                     refuse_mismatch(seal.key, expected, str(self.path))
                 elif _size(path) == seal.nbytes:
                     return seal  # nobody could know before it was hashed
-                if self.durable:
-                    os.fsync(file.fileno())
+                number = file.fileno()
+                if self.durable is True or (self.durable == SOON and not SYNCING.soon(number)):
+                    os.fsync(number)
             path.parent.mkdir(exist_ok=True)
             temporary.replace(path)
         return seal
@@ -240,10 +252,12 @@ def _write_sealed(file: Any, views: Sequence[memoryview]) -> Seal:
 
 
 def _size(path: Path) -> int | None:
+    """Return the size of a file in bytes; None where there is none, or something else."""
     try:
-        return path.stat().st_size
+        found = path.stat()
     except OSError:
         return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def _listed(folder: Path) -> list[Path]:

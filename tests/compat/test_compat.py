@@ -100,6 +100,16 @@ def test_command_tells_differences_from_chance(tmp_path):
     assert report["runs"]["off"]["outcomes"] == {"passed": 5, "failed": 1}
 
 
+def test_command_repeats_only_what_passes_off(tmp_path):
+    """Tests that fail with the cache off say nothing, and cost no time cold and warm."""
+    program = tmp_path / "test_program.py"
+    program.write_text(PROGRAM)
+    code, report = compat(tmp_path, "--modules", str(program), "-k", "passes or always")
+    assert code == 0
+    assert report["runs"]["off"]["outcomes"] == {"passed": 1, "failed": 1}
+    assert report["runs"]["cold"]["outcomes"] == report["runs"]["warm"]["outcomes"] == {"passed": 1}
+
+
 def test_dask_passes_with_the_cache(tmp_path):
     """No test of Dask's that passes with the cache off fails cold or warm."""
     modules = [word for module in MODULES for word in ("--modules", module)]

@@ -10,7 +10,11 @@ from seamless_dask_cache.dask_internals import free_keys, put_data, tell_worker
 async def test_a_plugins_message_arrives_in_order_with_those_on_tasks():
     """What is put into memory at the word of a message is gone after the next one frees it."""
     async with Client(
-        asynchronous=True, processes=False, n_workers=1, dashboard_address=None
+        asynchronous=True,
+        processes=False,
+        n_workers=1,
+        dashboard_address=":0",
+        scheduler_kwargs={"dashboard": False},
     ) as client:
         scheduler = client.cluster.scheduler
         (worker,) = client.cluster.workers.values()

@@ -12,14 +12,15 @@ from distributed import Client, LocalCluster
 
 
 @contextlib.contextmanager
-def cluster_of(*, processes=False, workers=2, dashboard=None):
+def cluster_of(*, processes=False, workers=2, dashboard=False):
     """A cluster of our own with its client; nothing of it is left behind."""
     with (
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             processes=processes,
-            dashboard_address=dashboard,
+            dashboard_address=":0",
+            scheduler_kwargs={"dashboard": dashboard},
             silence_logs=False,
         ) as cluster,
         Client(cluster) as client,

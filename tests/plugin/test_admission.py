@@ -8,12 +8,17 @@ import dask
 import pytest
 from clusters import cluster_of
 from dask._task_spec import Task, TaskRef
+from hypothesis import given
+from hypothesis import strategies as st
 from seamless_dask_cache.scheduler_plugin.admission import DEFAULT, Admission, Terms
 from seamless_dask_cache.scheduler_plugin.policy import Policy
 
 import seamless_dask_cache as sdc
 from seamless_dask_cache.database import Cost
 from seamless_dask_cache.identity.recipe import Identity
+
+SECONDS = st.floats(0, 100)
+BYTES = st.integers(0, 2**40)
 
 
 def identity(code):
@@ -83,7 +88,78 @@ def test_patterns_that_are_none_are_told(value):
         Policy(never_store=value)
 
 
+@given(seconds=SECONDS, unsaved=SECONDS, loading=st.none() | SECONDS, nbytes=BYTES)
+def test_by_default_nothing_is_stored_that_loads_slower(seconds, unsaved, loading, nbytes):
+    """Nobody asked for it, and computing it again, with what it takes, is as fast."""
+    policy = Policy()
+    expected = policy.load_seconds + nbytes / policy.load_bytes_per_second
+    cost = loading if loading is not None else expected
+    if Terms(None, unsaved, loading).admit(policy, seconds, nbytes):
+        assert seconds + unsaved > cost
+        assert nbytes <= policy.max_bytes
+
+
+@given(
+    store=st.sampled_from([None, True, False]),
+    requested=st.booleans(),
+    seconds=SECONDS,
+    loading=st.none() | SECONDS,
+    nbytes=BYTES,
+)
+def test_size_wins_over_wishes_and_wishes_over_costs(store, requested, seconds, loading, nbytes):
+    """Also over that a client asked for it, which wins over costs."""
+    policy = Policy(max_bytes=1_000_000)
+    admitted = Terms(store, 0.0, loading).admit(policy, seconds, nbytes, requested=requested)
+    if nbytes > policy.max_bytes or store is False:
+        assert not admitted
+    elif store or requested:
+        assert admitted
+    else:
+        assert admitted == policy.worth_storing(seconds, nbytes, loading)
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+@pytest.mark.parametrize(("always", "never"), [("*", ""), ("", "*"), ("*", "*")])
+def test_the_user_s_word_wins_over_patterns(trusted, always, never):
+    """And of patterns, those for never win."""
+    policy = Policy(always_store=always, never_store=never)
+    found = terms_of(*chain(1), policy=policy, wanted=[0] if trusted else [])
+    assert found[0].store is (trusted or not never)
+
+
 # With a real scheduler ----------------------------------------------------------------------------
+
+
+class SlowToLoad:
+    """Takes long to be unpickled, and no time to be made."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __reduce__(self):
+        return loaded_slowly, (self.number,)
+
+
+def loaded_slowly(number):
+    time.sleep(0.3)
+    return SlowToLoad(number)
+
+
+def make(number):
+    time.sleep(0.03)
+    return SlowToLoad(number)
+
+
+def number_of(made):
+    return made.number
+
+
+def one_more(made):
+    return made.number + 1
+
+
+def big(number):
+    return bytes(number)
 
 
 def inc(x):
@@ -144,9 +220,56 @@ def test_the_user_s_word_stores(client, cache):
     assert cache.stats()["stored"] == 2
 
 
+def test_what_loads_slower_than_it_is_made_is_not_stored_again(cache_dir):
+    """Once a load was seen to take longer than the computation, results of that code stay away."""
+    with cluster_of(workers=1) as client, dask.config.set({"optimization.fuse.active": False}):
+        cache = sdc.enable(client, cache_dir=cache_dir)
+        assert ran(cache, dask.delayed(number_of)(dask.delayed(make)(1))) == 2
+        assert cache.stats()["stored"] == 2
+        assert ran(cache, dask.delayed(one_more)(dask.delayed(make)(1))) == 1
+        assert ran(cache, dask.delayed(one_more)(dask.delayed(make)(2))) == 2
+        assert cache.stats()["stored"] == 4
+
+
+def test_what_is_never_stored_is_not_stored_when_a_client_asks_for_it(client, cache_dir):
+    """Nor waited for by another cluster; the user's word for one task wins."""
+    cache = sdc.enable(client, cache_dir=cache_dir, never_store="step*")
+    flight = client.cluster.scheduler.plugins["seamless-dask-cache"].engine.flight
+    future = client.submit(step, 1, key="step-1")
+    while future.key not in client.cluster.scheduler.tasks:
+        time.sleep(0.001)
+    assert not flight.leases
+    assert future.result() == 2
+    with dask.annotate(cache=True):
+        assert client.submit(step, 2, key="step-2").result() == 3
+    assert cache.flush(30)
+    assert cache.stats()["stored"] == 1
+
+
+@pytest.mark.parametrize("word", [True, None])
+def test_what_is_too_large_is_not_stored_whatever_is_said(client, cache_dir, word):
+    """Neither by word nor by pattern nor as a client asked for it."""
+    cache = sdc.enable(client, cache_dir=cache_dir, max_bytes=10_000, always_store="*")
+    with dask.annotate(**({} if word is None else {"cache": word})):
+        future = client.submit(big, 20_000)
+        small = client.submit(len, future)
+    assert small.result() == 20_000
+    assert cache.flush(30)
+    assert cache.stats()["stored"] == 1
+
+
+def test_the_user_s_no_wins_over_patterns(client, cache_dir):
+    """What is annotated with cache=False is not stored, though a pattern says so."""
+    cache = sdc.enable(client, cache_dir=cache_dir, always_store="*")
+    with dask.annotate(cache=False):
+        assert client.submit(step, 1).result() == 2
+    assert cache.flush(30)
+    assert cache.stats()["stored"] == 0
+
+
 def costs_of(dask_scheduler, code):
     link = dask_scheduler.plugins["seamless-dask-cache"].engine.link
-    return link.connection.current.lookup_with_costs([], [code])
+    return link.connection.current.look_up([], [code])
 
 
 def test_runs_and_loads_are_on_record(cache_dir):
@@ -164,5 +287,4 @@ def test_runs_and_loads_are_on_record(cache_dir):
 
 
 async def costs_on(scheduler, code):
-    _, costs = await costs_of(scheduler, code)
-    return costs[code]
+    return (await costs_of(scheduler, code)).costs[code]

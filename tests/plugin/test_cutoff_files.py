@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import dask
 import pytest
 from clusters import cluster_of, wait_until_forgotten
+from distributed import wait
 
 import seamless_dask_cache as sdc
 
@@ -146,3 +150,48 @@ def test_what_is_behind_a_task_that_submitted_others_is_not_on_record(enabled):
         after = cache.stats()
         assert after["cut"] == 0
         assert after["hits"] - before <= 1
+
+
+def hold_up(flag):
+    while not os.path.exists(flag):
+        time.sleep(0.01)
+
+
+def joined(text, other):
+    return f"{text} {other}"
+
+
+def test_an_input_that_is_lost_and_made_again_is_what_it_is_then(cache_dir, path, tmp_path):
+    """A worker dies with the result of an old file; what is made of the new one is not the old."""
+    flag = tmp_path / "flag"
+    with cluster_of(processes=True, workers=3) as client:
+        cache = sdc.enable(client, cache_dir=cache_dir, **STORE_ALL)
+        path.write_text("old")
+        first = [client.submit(reader_of(path), 9), client.submit(str, 5)]
+        assert client.submit(joined, *first).result() == "old 5"
+        assert cache.flush(30)
+        del first
+        wait_until_forgotten(client)
+        *others, busy = client.scheduler_info()["workers"]
+        with dask.annotate(cache=False):
+            blocking = client.submit(hold_up, str(flag), workers=[busy], key="blocking")
+        read = client.submit(reader_after_an_edit(path), 9, workers=others, key="read")
+        late = client.submit(lambda: "5", workers=[busy], key="late")
+        both = client.submit(joined, read, late, key="both")
+        wait(read)
+        (holders,) = client.who_has([read]).values()
+        path.write_text("new")
+        client.restart_workers(list(holders), timeout=60)
+        deadline = time.monotonic() + 30
+        while not client.who_has([read])[read.key]:
+            assert time.monotonic() < deadline
+        flag.write_text("")
+        assert (both.result(), cache.stats()["cut"]) == ("new 5", 0)
+        assert cache.flush(30)
+        del read, late, both, blocking
+        wait_until_forgotten(client)
+        for text in ("old", "new"):
+            path.write_text(text)
+            again = client.submit(reader_after_an_edit(path), 9)
+            assert client.submit(joined, again, client.submit(lambda: "5")).result() == f"{text} 5"
+            del again

@@ -10,6 +10,7 @@ import pytest
 from clusters import cluster_of, wait_until_forgotten
 
 import seamless_dask_cache as sdc
+from seamless_dask_cache.database import Lookup
 
 
 def of_environment(n):
@@ -28,18 +29,18 @@ def limit():
 def _look_nothing_up(dask_scheduler):
     """As of a cluster that computes at the same time as another one."""
     engine = dask_scheduler.plugins["seamless-dask-cache"].engine
-    looks = engine.link.lookup_with_costs
+    looks = engine.link.look_up
 
     async def nothing(*args):
-        return {}, {}
+        return Lookup()
 
-    engine.link.lookup_with_costs = nothing
+    engine.link.look_up = nothing
     engine.link.looks = looks
 
 
 def _look_up_again(dask_scheduler):
     link = dask_scheduler.plugins["seamless-dask-cache"].engine.link
-    link.lookup_with_costs = link.looks
+    link.look_up = link.looks
 
 
 def events(client):

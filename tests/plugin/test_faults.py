@@ -240,7 +240,11 @@ async def test_an_asynchronous_client(cache_dir):
     from distributed import Client
 
     async with Client(
-        asynchronous=True, processes=False, n_workers=1, dashboard_address=None
+        asynchronous=True,
+        processes=False,
+        n_workers=1,
+        dashboard_address=":0",
+        scheduler_kwargs={"dashboard": False},
     ) as client:
         cache = await sdc.enable(client, cache_dir=cache_dir)
         assert await client.submit(slow, 1) == 1

@@ -118,6 +118,21 @@ def test_many_restores_heal_on_one_thread(cache_dir):
         assert client.run_on_scheduler(holders) == []
 
 
+async def heal_another(dask_scheduler, key):
+    """Ask for the original of a restored task whose key has come to mean something else."""
+    task = dask_scheduler.tasks[key]
+    before = task.run_spec
+    plugin = dask_scheduler.plugins["seamless-dask-cache"]
+    return await plugin.healing.heal(key, "0" * 64, "1" * 64, True), task.run_spec is before
+
+
+def test_a_key_that_means_something_else_is_not_healed(client, cache):
+    """A restore task that fails late does not touch what its key was given to meanwhile."""
+    future = client.submit(increment, 1, key="reused")
+    wait(future)
+    assert client.run_on_scheduler(heal_another, key="reused") == (False, True)
+
+
 def test_annotations_hold_for_what_heals(filled):
     """A task that must run on a certain worker does so also when it is healed."""
     with cluster_of() as client:

@@ -10,6 +10,7 @@ from links import Script, hurry, opened, until
 from seamless_dask_cache.scheduler_plugin import connection
 from seamless_dask_cache.scheduler_plugin.link import DatabaseLink
 
+from seamless_dask_cache.database import Lookup
 from seamless_dask_cache.errors import DatabaseError, DatabaseUnavailableError
 
 
@@ -236,6 +237,21 @@ async def test_failures_do_not_close_each_others_connections():
     await link.close()
 
 
+async def test_every_change_is_told_of_once(quick):
+    """However often it is asked in vain, and however often it fails again."""
+    script, events = Script(), []
+    link, _ = await opened(script, on_event=lambda action, **more: events.append((action, more)))
+    for _ in range(2):
+        script.steps = [DatabaseUnavailableError("gone")] * 6
+        assert await asyncio.gather(link.lookup(["t"]), link.lookup(["t"])) == [{}, {}]
+        assert await link.lookup(["t"]) == {}
+        await until(lambda: not link.away)
+        assert await link.lookup(["t"]) == {"t": "answer"}
+    await link.close()
+    away = ("database-away", {"reason": "does not answer (gone)"})
+    assert events == [away, ("database-back", {})] * 2
+
+
 async def test_a_refused_lookup_is_not_being_away(caplog):
     """A server that answers lookups with an error still takes records; one warning says so."""
 
@@ -305,7 +321,7 @@ class Extras(Script):
     """A client that answers every further question with its arguments, or as it is told."""
 
     def __getattr__(self, name):
-        if name not in {extra[0] for extra in EXTRAS} | {"lookup_with_costs"}:
+        if name not in {extra[0] for extra in EXTRAS} | {"look_up"}:
             raise AttributeError(name)
 
         async def answer(*arguments):
@@ -352,12 +368,13 @@ async def test_further_questions_are_patient_only_so_long(name, arguments, nothi
     await link.close()
 
 
-async def test_costs_are_asked_for_with_lookups():
-    """One question for both; without codes it is the lookup that every server knows."""
+async def test_what_is_to_be_known_of_a_graph_is_asked_at_once():
+    """One question for results, costs and what is irreproducible; none where there is no task."""
     script = Extras()
     link, _ = await opened(script)
-    assert await link.lookup_with_costs(["t"], ["c"]) == ("lookup_with_costs", ["t"], ["c"])
-    assert await link.lookup_with_costs(["t"], []) == ({"t": "answer"}, {})
+    assert await link.look_up(["t"], ["c"], ["i"]) == ("look_up", ["t"], ["c"], ["i"])
+    assert await link.look_up([], ["c"], ["i"]) == Lookup()
+    assert script.asked == ["look_up"]
     link.connection.failed(DatabaseUnavailableError("gone"))
-    assert await link.lookup_with_costs(["t"], ["c"]) == ({}, {})
+    assert await link.look_up(["t"], ["c"]) == Lookup()
     await link.close()

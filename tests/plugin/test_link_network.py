@@ -242,9 +242,9 @@ async def test_real_clients_take_hints_and_leases(world):
     link.note_cost(code, (1, 0.5, 10, 0, 0.0))
     link.note_cost(code, (1, 0.5, 10, 0, 0.0))
     assert await link.flush(30)
-    answers, costs = await link.lookup_with_costs([item(1)["transformation"]], [code])
-    assert answers.keys() == {item(1)["transformation"]}
-    assert (costs[code].runs, costs[code].seconds) == (2, 1.0)
+    found = await link.look_up([item(1)["transformation"]], [code])
+    assert found.answers.keys() == {item(1)["transformation"]}
+    assert (found.costs[code].runs, found.costs[code].seconds) == (2, 1.0)
     assert (await link.cutoffs([skeleton]))[skeleton][checksum].result == item(1)["result"]
     wanted = item(2)["transformation"]
     assert (await link.acquire("me", [wanted], 60.0)).granted == {wanted}

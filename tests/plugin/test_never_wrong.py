@@ -115,7 +115,7 @@ def test_classes_of_main_stay_themselves(tmp_path, cache_dir):
             def is_red(value): return value is Colour.RED
 
             if __name__ == "__main__":
-                with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
+                with LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster:
                     with Client(cluster) as client:
                         cache = sdc.enable(client, cache_dir=sys.argv[1])
                         red = client.submit(colour, 1)

@@ -47,7 +47,7 @@ def slow(x):
 
 @pytest.fixture
 def client(cache_dir):
-    with cluster_of(dashboard=":0") as client:
+    with cluster_of(dashboard=True) as client:
         yield client
 
 

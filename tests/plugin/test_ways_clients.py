@@ -74,7 +74,12 @@ async def test_an_asynchronous_client(tmp_path):
     with dask.config.set(VALIDATED):
         for _ in range(2):
             async with (
-                LocalCluster(dashboard_address=None, asynchronous=True, **options) as cluster,
+                LocalCluster(
+                    dashboard_address=":0",
+                    scheduler_kwargs={"dashboard": False},
+                    asynchronous=True,
+                    **options,
+                ) as cluster,
                 Client(cluster, asynchronous=True) as client,
             ):
                 cache = await sdc.enable(client, cache_dir=tmp_path, **STORE_ALL)

@@ -75,7 +75,11 @@ def cluster_with_workers_from(place, name):
     environment = {**os.environ, "PYTHONPATH": str(place), "HONESTY_NAME": name}
     with (
         LocalCluster(
-            n_workers=0, processes=True, dashboard_address=None, silence_logs=False
+            n_workers=0,
+            processes=True,
+            dashboard_address=":0",
+            scheduler_kwargs={"dashboard": False},
+            silence_logs=False,
         ) as cluster,
         Client(cluster) as client,
     ):

@@ -38,7 +38,12 @@ def validating(**options):
     settings = {"n_workers": 2, "threads_per_worker": 1, "processes": False, **options}
     with (
         dask.config.set(VALIDATED),
-        LocalCluster(dashboard_address=None, silence_logs=False, **settings) as cluster,
+        LocalCluster(
+            dashboard_address=":0",
+            scheduler_kwargs={"dashboard": False},
+            silence_logs=False,
+            **settings,
+        ) as cluster,
         Client(cluster) as client,
     ):
         yield client

@@ -17,6 +17,7 @@ from seamless_dask_cache.database import (
     Cost,
     DatabaseClient,
     LeaseAnswer,
+    Lookup,
     LookupAnswer,
     StoreItem,
     StoreReport,
@@ -326,11 +327,24 @@ def test_costs_come_with_a_lookup(client):
     code = hex_of("def f")
     client.store([ITEM], costs={code: Cost(2, 3.0, 100, 1, 0.5)})
     client.store([], costs={code: (1, 1.0, 50, 0, 0.0)})
-    found, costs = client.lookup_with_costs([TF, RESULT], [code, TF])
-    assert found == client.lookup([TF])
-    assert costs == {code: Cost(3, 4.0, 150.0, 1, 0.5)}
-    assert client.lookup_with_costs([], [code]) == ({}, costs)
-    assert client.lookup_with_costs([], []) == ({}, {})
+    found = client.look_up([TF, RESULT], [code, TF])
+    assert found.answers == client.lookup([TF])
+    assert found.costs == {code: Cost(3, 4.0, 150.0, 1, 0.5)}
+    assert client.look_up([], [code]) == Lookup({}, found.costs)
+    assert client.look_up([], []) == Lookup()
+
+
+def test_what_is_irreproducible_comes_with_a_lookup(client):
+    """Among what is asked for and its inputs; no result of it counts."""
+    other = hex_of("another")
+    client.store([ITEM, StoreItem(other, RESULT)])
+    assert client.look_up([TF, other]).irreproducible == set()
+    client.undo_transformation_result(TF, ITEM.result)
+    found = client.look_up([TF, other], [other])
+    assert found.answers.keys() == {other}
+    assert found.irreproducible == {TF}
+    assert client.look_up([other], inputs=[TF]) == Lookup(found.answers, {}, {TF})
+    assert client.look_up([other], inputs=[RESULT]) == Lookup(found.answers)
 
 
 def test_divergences_are_listed(client):

@@ -9,7 +9,7 @@ import threading
 import pytest
 from serving import hex_of
 
-from seamless_dask_cache.database import DatabaseClient, StoreItem
+from seamless_dask_cache.database import DatabaseClient, Lookup, StoreItem
 from seamless_dask_cache.errors import DatabaseError, DatabaseUnavailableError
 
 TF, RESULT = hex_of("recipe"), hex_of("content")
@@ -90,4 +90,4 @@ def test_an_old_server_ignores_cutoffs_and_costs(old_server):
     with DatabaseClient(f"http://127.0.0.1:{old_server.server_port}") as client:
         item, cutoff = StoreItem(TF, RESULT), (TF, TF, RESULT, 1, 1.0)
         assert client.store([item], cutoffs=[cutoff], costs={TF: (1, 1, 1, 1, 1)}).stored == 1
-        assert client.lookup_with_costs([TF], [TF]) == ({}, {})
+        assert client.look_up([TF], [TF], [TF]) == Lookup()
