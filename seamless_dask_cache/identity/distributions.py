@@ -263,11 +263,12 @@ def _standard_library() -> frozenset[str]:
 
 
 def _index() -> dict[tuple[str, str], Owner]:
-    return _build_index(tuple(sys.path))
+    return owners_on(tuple(sys.path))
 
 
 @lru_cache(maxsize=4)
-def _build_index(search_path: tuple[str, ...]) -> dict[tuple[str, str], Owner]:
+def owners_on(search_path: tuple[str, ...]) -> dict[tuple[str, str], Owner]:
+    """Return what is installed on a search path: folder and top-level name to its owner."""
     index: dict[tuple[str, str], Owner] = {}
     for distribution in distributions(path=list(search_path)):
         root = _root(distribution)

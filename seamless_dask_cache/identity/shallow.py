@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from seamless_dask_cache.identity.distributions import PYTHON, _build_index
+from seamless_dask_cache.identity.distributions import PYTHON, owners_on
 from seamless_dask_cache.identity.recipe import PLAIN, Identity, dump_recipe
 
 Entry = Any
@@ -111,7 +111,7 @@ def skeleton_checksum(
 @lru_cache(maxsize=16)
 def _surroundings(search_path: tuple[str, ...], versions: str) -> str:
     """Return the checksum of what is installed, as far as it counts; editable installs do not."""
-    owners = {owner.identity(versions) for owner in (PYTHON, *_build_index(search_path).values())}
+    owners = {owner.identity(versions) for owner in (PYTHON, *owners_on(search_path).values())}
     return hashlib.sha256("\n".join(sorted(owners)).encode()).hexdigest()
 
 

@@ -195,3 +195,4 @@ def test_an_input_that_is_lost_and_made_again_is_what_it_is_then(cache_dir, path
             again = client.submit(reader_after_an_edit(path), 9)
             assert client.submit(joined, again, client.submit(lambda: "5")).result() == f"{text} 5"
             del again
+            wait_until_forgotten(client)  # or Dask itself goes on with what it holds

@@ -367,7 +367,7 @@ def test_each_scheduler_answers_for_itself(wired, cache_dir):
 @pytest.mark.parametrize("processes", [False, True], ids=["threads", "processes"])
 def test_restores_have_their_own_colour_and_name(cache_dir, processes):
     """In Dask's task stream, restores are neither named nor coloured as what they stand for."""
-    with cluster_of(processes=processes, workers=1) as client:
+    with cluster_of(processes=processes, workers=1, dashboard=True) as client:
         client.register_plugin(CachePlugin(cache_dir=cache_dir))
         client.get_task_stream()  # from here on, the scheduler keeps it
         assert client.gather(client.map(slow, range(4))) == list(range(4))
