@@ -358,7 +358,10 @@ def test_loaded_frames_can_be_written_to(name):
     back = roundtrip(FRAMES[name])
     if back.columns.nlevels == 1:
         back["new"] = 1
+        assert (back["new"] == 1).all()
+    wanted = list(back.iloc[::-1, 0])
     back.iloc[:, 0] = back.iloc[::-1, 0].to_numpy()
+    pd.testing.assert_series_equal(pd.Series(list(back.iloc[:, 0])), pd.Series(wanted))
 
 
 def test_arrow_tables_come_back_the_same():
@@ -511,6 +514,8 @@ def test_a_read_only_memory_map_is_copied(tmp_path):
     with path.open("rb") as file:
         array = load_result(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     array[0] = 1
+    assert array[0] == 1
+    assert load_result(path.read_bytes())[0] == 0
 
 
 @pytest.mark.parametrize("value", [np.zeros((500, 500)), np.zeros((500, 500), order="F")])
