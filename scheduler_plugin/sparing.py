@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from seamless_dask_cache.dask_internals import (
     Key,
     inputs_of,
+    is_lost,
     is_new,
     is_running_on,
     is_unheard_of,
@@ -19,7 +20,6 @@ from seamless_dask_cache.dask_internals import (
     spare_new,
     users_of,
 )
-from seamless_dask_cache.dask_internals.waiting import is_lost
 from seamless_dask_cache.database import LookupAnswer
 from seamless_dask_cache.identity.graph import Refusal
 from seamless_dask_cache.identity.recipe import Identity

@@ -70,6 +70,7 @@ from seamless_dask_cache.dask_internals.tasks import (
 from seamless_dask_cache.dask_internals.waiting import (
     close_gate,
     inputs_of,
+    is_lost,
     is_new,
     is_running_on,
     is_unheard_of,
@@ -120,6 +121,7 @@ __all__ = [
     "inputs_of",
     "inside_task",
     "is_busy",
+    "is_lost",
     "is_new",
     "is_running_on",
     "is_scattered",
