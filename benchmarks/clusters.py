@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import statistics
 import tempfile
 import time
@@ -92,7 +93,8 @@ def compare(plain, cached, cache, function, warm, runs):
                 memory.flush()
             pair.append((memory is not None, seconds, value))
         (_, first, a), (_, second, b) = sorted(pair)
-        assert a == b, "the cache changed a result"
+        # Not equality: plain Dask itself adds floats up in the order in which parts arrive.
+        assert math.isclose(a, b, rel_tol=1e-12) if isinstance(a, float) else a == b, (a, b)
         if run:  # the first run warms both sides up, and fills the cache for the warm rows
             pairs.append((first, second))
     return pairs

@@ -159,7 +159,7 @@ def environment_checksum() -> str:
     str
         SHA-256, 64 hex digits, of :func:`environment_document`.
     """
-    return sha256(environment_document()).hexdigest()
+    return _checksum_of_environment(tuple(sys.path))
 
 
 def environment_document() -> bytes:
@@ -181,6 +181,11 @@ def _environment(search_path: tuple[str, ...]) -> dict[str, str]:
         found.setdefault(normalized(name), version)  # the first on the path is imported
     found["python"] = PYTHON.version
     return dict(sorted(found.items()))
+
+
+@lru_cache(maxsize=4)
+def _checksum_of_environment(search_path: tuple[str, ...]) -> str:
+    return sha256(environment_document()).hexdigest()
 
 
 _owners: dict[tuple[str, str | None], Owner | None] = {}

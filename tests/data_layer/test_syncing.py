@@ -31,6 +31,14 @@ def flushed(monkeypatch):
     assert SYNCING.wait(30)
 
 
+def until_ended(syncing):
+    """Wait for the thread's end."""
+    for thread in threading.enumerate():
+        if thread.name == "sdc-syncing":
+            thread.join(30)
+    assert not syncing.running
+
+
 def put(store, content):
     store.put(hashlib.sha256(content).hexdigest(), content)
 
@@ -82,13 +90,29 @@ def test_files_that_vanish_are_no_fault(tmp_path, flushed):
 
 
 def test_the_thread_ends_and_starts_again(tmp_path):
-    """An idle process has no thread for this."""
-    syncing, path = Syncing(), tmp_path / "file"
+    """A process that has been idle for a while has no thread for this."""
+    syncing, path = Syncing(idle=0.01), tmp_path / "file"
     for _ in range(3):
         with path.open("wb") as file:
             assert syncing.soon(file.fileno())
         assert syncing.wait(30)
+        until_ended(syncing)
     assert syncing.wait(0)
+
+
+def test_one_thread_serves_many_files(tmp_path, monkeypatch):
+    """A writer does not pay for starting a thread each time."""
+    started = []
+    start = threading.Thread.start
+    monkeypatch.setattr(
+        threading.Thread, "start", lambda thread: (started.append(thread.name), start(thread))
+    )
+    syncing, path = Syncing(idle=30), tmp_path / "file"
+    for _ in range(3):
+        with path.open("wb") as file:
+            assert syncing.soon(file.fileno())
+        assert syncing.wait(30)
+    assert started == ["sdc-syncing"]
 
 
 def test_no_descriptor_is_left(tmp_path, flushed):
