@@ -15,7 +15,33 @@ from seamless_dask_cache.dask_internals import Graph, Key
 from seamless_dask_cache.database import Cost
 from seamless_dask_cache.identity.recipe import Identity
 
-from .policy import Policy
+from .policy import STORED_BYTES_PER_SECOND, Policy
+
+REMEMBERED_BYTES = 100e6
+
+
+class StoringPace:
+    """What storing was seen to cost on a worker; the latest results count most.
+
+    Notes
+    -----
+    Shared by all task threads; at worst two of them note their results as one.
+    """
+
+    def __init__(self) -> None:
+        # As if that much had been stored already: one odd file tells little.
+        self._nbytes = REMEMBERED_BYTES / 4
+        self._seconds = self._nbytes / STORED_BYTES_PER_SECOND
+
+    def note(self, nbytes: int, seconds: float) -> None:
+        """Take in what storing a result took."""
+        total = self._nbytes + nbytes
+        fading = min(1.0, REMEMBERED_BYTES / total)
+        self._nbytes, self._seconds = total * fading, (self._seconds + seconds) * fading
+
+    def seconds(self, nbytes: int) -> float:
+        """Return what storing a result is expected to take."""
+        return nbytes * self._seconds / self._nbytes
 
 
 class Terms(NamedTuple):
@@ -36,14 +62,31 @@ class Terms(NamedTuple):
     loading: float | None = None
 
     def admit(
-        self, policy: Policy, seconds: float, nbytes: int, *, requested: bool = False
+        self,
+        policy: Policy,
+        seconds: float,
+        nbytes: int,
+        *,
+        requested: bool = False,
+        storing: float | None = None,
     ) -> bool:
-        """Decide whether a result is stored that took so long and is so large."""
+        """Decide whether a result is stored that took so long and is so large.
+
+        Parameters
+        ----------
+        policy : Policy
+        seconds : float
+        nbytes : int
+        requested : bool
+            Whether a client asked for it.
+        storing : float, optional
+            Seconds that storing it will take, where that was measured.
+        """
         if nbytes > policy.max_bytes or self.store is False:
             return False
         if requested or self.store:
             return True
-        return policy.worth_storing(self.unsaved + seconds, nbytes, self.loading)
+        return policy.worth_storing(self.unsaved + seconds, nbytes, self.loading, storing)
 
 
 DEFAULT = Terms()

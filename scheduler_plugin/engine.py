@@ -121,6 +121,10 @@ class Engine:
             raise ValueError("the cache cannot judge this graph")
         return submission
 
+    def occasion(self) -> str:
+        """Return a new name for the occasion on which some code is looked at."""
+        return f"{self._session}-{next(self._graphs)}"
+
     def _servable(self, answers: Answers) -> Answers:
         return servable(answers, self.store, self.broken)
 
@@ -147,13 +151,11 @@ class Engine:
         if found:
             refuse_downstream(graph, submission.identities, found, submission.order)
         self.sparing.settle(submission)
-        name = f"{self._session}-{next(self._graphs)}"
-
         used = {d for node in graph.values() for d in node.dependencies}
 
         def storing(key: Key, node: Any, identity: Identity, requested: bool) -> StoringTask:
-            options = (identity.code, name, requested, identity.trusted, identity.covers)
-            return StoringTask(node, *options, key in used)
+            options = (identity.code, submission.occasion, requested, identity.trusted)
+            return StoringTask(node, *options, identity.covers, key in used)
 
         plan = rewrite(
             graph,
@@ -170,7 +172,7 @@ class Engine:
         submission.restored = plan.restored
         self._set_terms(submission, plan)
         self._describe(submission, plan)
-        self._rely_on(plan.relied_on, f"{NAME}-rely-{name}")
+        self._rely_on(plan.relied_on, f"{NAME}-rely-{next(self._graphs)}")
         return plan
 
     def _rely_on(self, keys: Collection[Key], holder: str) -> None:
@@ -330,8 +332,8 @@ class Engine:
         identity = self.keys.get(key)
         if node is None or isinstance(identity, Refusal):
             return node
-        name = f"{self._session}-{next(self._graphs)}"
-        return StoringTask(node, identity.code, name, True, identity.trusted, identity.covers)
+        options = (identity.code, self.occasion(), True, identity.trusted, identity.covers)
+        return StoringTask(node, *options)
 
     def is_made_of(self, key: Key, node: Any) -> bool:
         """Tell whether what the scheduler holds under a node's inputs is what its key stands for.

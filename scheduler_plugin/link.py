@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 from seamless_dask_cache.database import AsyncDatabaseClient, Lookup, LookupAnswer
 from seamless_dask_cache.errors import DatabaseError
 
 from .connection import UNAVAILABLE, Connect, Connection, OnEvent, Question
+from .descriptions import Description
 from .outbox import Cutoff, Item
 from .spool import Spool
-from .writer import Description, Stored, Writer
+from .writer import Stored, Writer
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ class DatabaseLink:
         100,000, and end with the process.
     on_event : callable, optional
         Told when the database goes away, and when it is back, see `Connection`.
+    is_busy : callable, optional
+        Tells whether the scheduler has something to do; what can wait is not written meanwhile.
 
     Notes
     -----
@@ -58,10 +61,11 @@ class DatabaseLink:
         writable: bool = True,
         spool: Spool | None = None,
         on_event: OnEvent | None = None,
+        is_busy: Callable[[], bool] = lambda: False,
     ):
         self.writable = writable
         self.connection = Connection(connect, patience, on_event)
-        self._writer = Writer(self.connection, on_stored, spool if writable else None)
+        self._writer = Writer(self.connection, on_stored, spool if writable else None, is_busy)
         self._refused: dict[str, AsyncDatabaseClient | None] = {}
 
     async def open(self, *, must_answer: bool = True) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from seamless_dask_cache.dask_internals import (
     Key,
     add_worker_plugin,
     at_work,
+    is_busy,
     remove_worker_plugin,
     take_from_task,
 )
@@ -119,6 +121,7 @@ class CachePlugin(SchedulerPlugin):  # type: ignore[misc]
             writable=not policy.read_only,
             spool=home.spool(),
             on_event=self.seeing.event,
+            is_busy=partial(is_busy, scheduler),
         )
         await link.open(must_answer=self.must_answer)
         self._scheduler, self._turn = scheduler, asyncio.Lock()

@@ -15,10 +15,13 @@ LONGEST_LEASE = 3600.0
 SMALL_BYTES = 65_536
 HASHED_BYTES_PER_SECOND = 500e6
 """Serialized and hashed; a careful figure for one core."""
+STORED_BYTES_PER_SECOND = 300e6
+"""Serialized, hashed and written; a careful figure until it was measured."""
 EXPECTED_TYPES: dict[str, tuple[type, ...]] = {
     "min_seconds": (int, float),
     "load_seconds": (int, float),
     "load_bytes_per_second": (int, float),
+    "store_share": (int, float),
     "max_bytes": (int,),
     "inline_bytes": (int,),
     "patience": (int, float),
@@ -37,6 +40,9 @@ class Policy:
     load_seconds, load_bytes_per_second : float
         What loading a result is taken to cost, until it was measured: a fixed part and a rate. A
         result that no client asked for is stored only when computing it took longer than that.
+    store_share : float
+        A result that no client asked for is stored only when storing it takes at most this part of
+        the time that computing it took. What is small enough to live in the database costs no time.
     always_store, never_store : str or tuple of str
         Patterns (as of file names) of key prefixes such as ``"clean-*"``, whose results are stored
         in any case, or never; the latter are still looked up, and what is made of them is stored.
@@ -69,6 +75,7 @@ class Policy:
     min_seconds: float = 0.02
     load_seconds: float = 0.005
     load_bytes_per_second: float = 500e6
+    store_share: float = 0.1
     max_bytes: int = 10_000_000_000
     always_store: tuple[str, ...] = ()
     never_store: tuple[str, ...] = ()
@@ -132,7 +139,13 @@ class Policy:
             changes["allow_effects"] = _names(changes["allow_effects"])
         return replace(self, **changes)
 
-    def worth_storing(self, seconds: float, nbytes: int, loading: float | None = None) -> bool:
+    def worth_storing(
+        self,
+        seconds: float,
+        nbytes: int,
+        loading: float | None = None,
+        storing: float | None = None,
+    ) -> bool:
         """Decide whether a result is stored that no client asked for.
 
         Parameters
@@ -143,10 +156,17 @@ class Policy:
             Its size in memory.
         loading : float, optional
             Seconds that loading such results was seen to take; by default as the settings say.
+        storing : float, optional
+            Seconds that storing it will take; by default as if at 300 MB/s.
         """
         if loading is None:
             loading = self.load_seconds + nbytes / max(self.load_bytes_per_second, 1.0)
-        return seconds >= self.min_seconds and seconds > loading
+        if nbytes <= self.inline_bytes:
+            storing = 0.0
+        elif storing is None:
+            storing = nbytes / STORED_BYTES_PER_SECOND
+        gain = seconds >= self.min_seconds and seconds > loading
+        return gain and storing <= self.store_share * seconds
 
     def worth_naming(self, seconds: float, nbytes: int) -> bool:
         """Decide whether the checksum of a result is worked out though it is not stored.

@@ -66,6 +66,7 @@ class Preparation:
         self.engine = engine
         self.messages = messages
         self.submissions: list[Submission | None] = []
+        self._occasion = engine.occasion()
 
     async def run(self) -> list[Submission | None]:
         """Return one submission per message; None where one cannot be judged."""
@@ -106,6 +107,7 @@ class Preparation:
         graph, annotations = opened
         everywhere = message.get("annotations") or {}
         submission = Submission(graph, annotations, set(message["keys"]), everywhere)
+        submission.occasion = self._occasion
         try:
             submission.trusted, submission.never = judge_annotations(
                 graph, annotations, everywhere, message.get("actors")

@@ -52,8 +52,8 @@ class StoringTask(GraphNode):  # type: ignore[misc]
         What is computed.
     code : str
         Checksum of its code, as the scheduler knows it.
-    graph : str
-        Names the submission, for the memo of checked code.
+    occasion : str
+        Names the pass in which the code was identified, for the memo of checked code.
     requested : bool
         Whether a client asked for this result.
     trusted : bool
@@ -66,13 +66,22 @@ class StoringTask(GraphNode):  # type: ignore[misc]
         On which terms the result is stored, if no client asked for it.
     """
 
-    __slots__ = ("code", "covers", "graph", "inner", "requested", "terms", "trusted", "used")
+    __slots__ = (
+        "code",
+        "covers",
+        "inner",
+        "occasion",
+        "requested",
+        "terms",
+        "trusted",
+        "used",
+    )
 
     def __init__(
         self,
         inner: Any,
         code: str,
-        graph: str,
+        occasion: str,
         requested: bool,
         trusted: bool,
         covers: tuple[tuple[str, str], ...] = (),
@@ -83,7 +92,7 @@ class StoringTask(GraphNode):  # type: ignore[misc]
         self._dependencies = inner.dependencies  # type: ignore[misc]
         self.inner = inner
         self.code = code
-        self.graph = graph
+        self.occasion = occasion
         self.requested = requested
         self.trusted = trusted
         self.covers = covers
@@ -94,7 +103,8 @@ class StoringTask(GraphNode):  # type: ignore[misc]
         return StoringTask, (self.inner, *self._options())
 
     def _options(self) -> tuple[Any, ...]:
-        options = (self.code, self.graph, self.requested, self.trusted, self.covers, self.used)
+        named = (self.code, self.occasion)
+        options = (*named, self.requested, self.trusted, self.covers, self.used)
         return options if self.terms == DEFAULT else (*options, Terms(*self.terms))
 
     def __repr__(self) -> str:
@@ -212,8 +222,8 @@ class _Run:
             return {}
         nbytes = sizeof(value) if self.task.used or not self.task.requested else 0
         size = {"size": nbytes} if nbytes else {}
-        requested = self.task.requested
-        if self.task.terms.admit(policy, self.seconds, nbytes, requested=requested):
+        asked, storing = self.task.requested, self.cache.pace.seconds(nbytes)
+        if self.task.terms.admit(policy, self.seconds, nbytes, requested=asked, storing=storing):
             return size | self.store(value)
         if self.task.used and policy.worth_naming(self.seconds, nbytes):
             return size | self.name(value)
@@ -251,13 +261,15 @@ class _Run:
         return None
 
     def store(self, value: Any) -> dict[str, Any]:
-        policy = self.cache.policy
+        policy, started = self.cache.policy, time.perf_counter()
         buffer = dump_result(value, allow_pickle=policy.allow_pickle)
         if buffer.nbytes > policy.max_bytes:
             return {}
         inline = buffer.nbytes <= policy.inline_bytes
         # A result that is not inline gets its checksum while it is written.
         checksum = buffer.checksum if inline else buffer.store_in(self.cache.store)
+        if not inline:
+            self.cache.pace.note(buffer.nbytes, time.perf_counter() - started)
         facts: dict[str, Any] = {
             "result": checksum,
             "format": buffer.format,

@@ -64,6 +64,9 @@ class Submission:
         What may be spared of it while it runs.
     awaited : set
         Transformation checksums of what another cluster computes at this moment.
+    occasion : str
+        Names the pass in which it was identified, for workers: they need to look at a piece of code
+        only once for all graphs of one pass.
     """
 
     graph: Graph
@@ -84,6 +87,7 @@ class Submission:
     by_content: set[str] = field(default_factory=set)
     hopes: Hopes | None = None
     awaited: set[str] = field(default_factory=set)
+    occasion: str = ""
 
     def external_keys(self) -> set[Key]:
         """Return the keys that the graph refers to and does not contain."""

@@ -20,6 +20,7 @@ from seamless_dask_cache.observation.memos import Shared
 from seamless_dask_cache.results import load_result
 from seamless_dask_cache.storage import BufferStore
 
+from .admission import StoringPace
 from .loading import Loading
 from .policy import Policy
 
@@ -47,9 +48,9 @@ class WorkerCache(WorkerPlugin):  # type: ignore[misc]
 
     Notes
     -----
-    Shared by all task threads of a worker. Its mutable state is the memo of checked code and the
-    environment that the scheduler was told of, whose single operations are atomic; two threads may
-    at worst check the same code, or tell, twice.
+    Shared by all task threads of a worker. Its mutable state is the memo of checked code, the
+    environment that the scheduler was told of, and the pace of storing, whose single operations are
+    atomic; two threads may at worst check the same code, or tell, twice.
     """
 
     name = NAME
@@ -58,6 +59,7 @@ class WorkerCache(WorkerPlugin):  # type: ignore[misc]
         self.store = store
         self.policy = policy
         self.told = ""
+        self.pace = StoringPace()
         self._checked: OrderedDict[tuple[str, str], Checked] = OrderedDict()
         self._sharing: OrderedDict[tuple[str, str], Checked] = OrderedDict()
 
@@ -100,10 +102,10 @@ class WorkerCache(WorkerPlugin):  # type: ignore[misc]
 
         Notes
         -----
-        Asked once per graph and code: within one graph, what arrives by value is the same, and
-        what is imported is taken to stay as it is.
+        Asked once per occasion and code: within graphs that were identified in one pass, what
+        arrives by value is the same, and what is imported is taken to stay as it is.
         """
-        name = (task.graph, task.code)
+        name = (task.occasion, task.code)
         known = self._checked.get(name) or self._sharing.get(name)
         if known is not None and (known.shared is None or known.shared.changed() is None):
             return known

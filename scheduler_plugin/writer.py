@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -15,14 +14,13 @@ from seamless_dask_cache.errors import DatabaseError, DatabaseUnavailableError
 from seamless_dask_cache.observation import apart
 
 from .connection import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, UNAVAILABLE, Connection
+from .descriptions import Description, Descriptions, described
 from .outbox import Batch, Item, Outbox
 from .spool import Spool
 
 logger = logging.getLogger(__name__)
 
 MAX_IN_MEMORY = 10_000
-DESCRIBED_AT_ONCE = 50
-MAX_DESCRIPTIONS = 100
 GATHER_SECONDS = 0.1
 """How long records wait for others, unless somebody waits for them."""
 ENOUGH_TO_WRITE = 500
@@ -34,7 +32,6 @@ DISK_SECONDS = 60.0
 
 T = TypeVar("T")
 Stored = Callable[[list[Item]], None]
-Description = Callable[[], tuple[list[dict[str, str]], dict[str, dict[str, Any]]]]
 
 
 class Writer:
@@ -49,6 +46,8 @@ class Writer:
     spool : Spool, optional
         Where records wait while the database is away, and when there are too many of them. Without
         it, and when it cannot be written, they wait in memory.
+    is_busy : callable
+        Tells whether the scheduler has something to do; descriptions can wait meanwhile.
 
     Notes
     -----
@@ -56,13 +55,19 @@ class Writer:
     what is in memory, so it is written first.
     """
 
-    def __init__(self, connection: Connection, on_stored: Stored, spool: Spool | None):
+    def __init__(
+        self,
+        connection: Connection,
+        on_stored: Stored,
+        spool: Spool | None,
+        is_busy: Callable[[], bool] = lambda: False,
+    ):
         self.outbox = Outbox()
         self.refused = 0
         self._connection = connection
         self._on_stored = on_stored
         self._spool = spool
-        self._descriptions: deque[Description] = deque(maxlen=MAX_DESCRIPTIONS)
+        self._descriptions = Descriptions(is_busy)
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
         self._idle = asyncio.Event()
@@ -96,7 +101,7 @@ class Writer:
 
     def describe(self, description: Description) -> None:
         """Queue a description, to be made and written after all records."""
-        self._descriptions.append(description)
+        self._descriptions.add(description)
         self.awake()
 
     async def flush(self, timeout: float | None) -> bool:
@@ -178,7 +183,7 @@ class Writer:
             await self._write_spooled(self._spool)
         elif self.outbox:
             await self._write_batch()
-        else:
+        elif self._descriptions and (self._hurry.is_set() or self._descriptions.are_due()):
             await self._write_descriptions()
 
     async def _wait(self) -> None:
@@ -228,9 +233,8 @@ class Writer:
             self._acknowledged(taken if spooled.own else [])
 
     async def _write_descriptions(self) -> None:
-        waiting = self._descriptions
-        some = [waiting.popleft() for _ in range(min(DESCRIBED_AT_ONCE, len(waiting)))]
-        recipes, notes = await asyncio.to_thread(apart, _described, some)
+        some = self._descriptions.take()
+        recipes, notes = await asyncio.to_thread(apart, described, some)
         if self._connection.away or not (recipes or notes):
             return
         try:
@@ -374,17 +378,3 @@ async def _store(client: AsyncDatabaseClient, batch: Batch) -> frozenset[str]:
         batch.items, **{name: value for name, value in more.items() if value}
     )
     return frozenset(getattr(report, "diverged", ()))
-
-
-def _described(descriptions: list[Description]) -> tuple[list[dict[str, str]], dict[str, Any]]:
-    recipes: list[dict[str, str]] = []
-    notes: dict[str, Any] = {}
-    for describe in descriptions:
-        try:
-            more, new = describe()
-        except BaseException:
-            logger.info("a graph could not be described for explanations", exc_info=True)
-            continue
-        recipes += more
-        notes.update(new)
-    return recipes, notes

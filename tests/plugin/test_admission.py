@@ -10,7 +10,7 @@ from clusters import cluster_of
 from dask._task_spec import Task, TaskRef
 from hypothesis import given
 from hypothesis import strategies as st
-from seamless_dask_cache.scheduler_plugin.admission import DEFAULT, Admission, Terms
+from seamless_dask_cache.scheduler_plugin.admission import DEFAULT, Admission, StoringPace, Terms
 from seamless_dask_cache.scheduler_plugin.policy import Policy
 
 import seamless_dask_cache as sdc
@@ -66,9 +66,10 @@ def test_what_several_use_is_shared_among_them():
 def test_measured_loading_counts():
     """What loads slowly is not stored, what loads fast is."""
     slow, fast = Terms(loading=1.0), Terms(loading=0.001)
-    policy = Policy()
+    policy = Policy(load_bytes_per_second=1e6)
     assert not slow.admit(policy, 0.5, 10)
-    assert fast.admit(policy, 0.5, 10_000_000_000)
+    assert not DEFAULT.admit(policy, 0.5, 10_000_000)
+    assert fast.admit(policy, 0.5, 10_000_000)
     assert not fast.admit(policy, 0.5, 10_000_000_001)
 
 
@@ -97,6 +98,36 @@ def test_by_default_nothing_is_stored_that_loads_slower(seconds, unsaved, loadin
     if Terms(None, unsaved, loading).admit(policy, seconds, nbytes):
         assert seconds + unsaved > cost
         assert nbytes <= policy.max_bytes
+
+
+@given(seconds=SECONDS, unsaved=SECONDS, storing=st.none() | SECONDS, nbytes=BYTES)
+def test_by_default_storing_takes_a_tenth_of_computing_at_most(seconds, unsaved, storing, nbytes):
+    """What nobody asked for costs a program next to nothing; what is small needs no file."""
+    policy = Policy()
+    expected = nbytes / 300e6 if storing is None else storing
+    if Terms(None, unsaved).admit(policy, seconds, nbytes, storing=storing):
+        assert nbytes <= policy.inline_bytes or expected <= (seconds + unsaved) / 10
+
+
+@given(st.lists(st.tuples(st.integers(1, 10**9), st.floats(1e-9, 1e-6)), max_size=20))
+def test_the_pace_of_storing_is_between_the_slowest_and_the_fastest_seen(stored):
+    """And what is expected grows with the size."""
+    pace = StoringPace()
+    for nbytes, per_byte in stored:
+        pace.note(nbytes, nbytes * per_byte)
+    seen = [1 / 300e6, *(per_byte for _, per_byte in stored)]
+    assert min(seen) * 0.999 <= pace.seconds(10**6) / 10**6 <= max(seen) * 1.001
+    assert pace.seconds(0) == 0 < pace.seconds(1) < pace.seconds(2)
+
+
+def test_the_latest_results_count_most():
+    """A disk that became slow is noticed after some 100 MB."""
+    pace = StoringPace()
+    for _ in range(100):
+        pace.note(10_000_000, 0.01)
+    for _ in range(30):
+        pace.note(10_000_000, 1.0)
+    assert 0.9 < pace.seconds(10_000_000) <= 1.0
 
 
 @given(

@@ -17,7 +17,7 @@ from seamless_dask_cache.scheduler_plugin.wholeness import is_whole, is_whole_re
 import seamless_dask_cache as sdc
 from seamless_dask_cache.results import dump_result
 
-STORE_ALL = {"min_seconds": 0, "load_seconds": 0, "load_bytes_per_second": 1e15}
+STORE_ALL = {"min_seconds": 0, "load_seconds": 0, "load_bytes_per_second": 1e15, "store_share": 1e9}
 
 MODULE = """
 class Model:

@@ -12,7 +12,7 @@ from distributed import wait
 
 import seamless_dask_cache as sdc
 
-STORE_ALL = {"min_seconds": 0, "load_seconds": 0, "load_bytes_per_second": 1e15}
+STORE_ALL = {"min_seconds": 0, "load_seconds": 0, "load_bytes_per_second": 1e15, "store_share": 1e9}
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from clusters import cluster_of, wait_until_forgotten
 
 import seamless_dask_cache as sdc
 
-STORE_ALL = {"min_seconds": 0, "load_seconds": 0, "load_bytes_per_second": 1e15}
+STORE_ALL = {"min_seconds": 0, "load_seconds": 0, "load_bytes_per_second": 1e15, "store_share": 1e9}
 
 
 @pytest.fixture(autouse=True)

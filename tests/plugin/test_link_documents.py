@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from links import until
+from seamless_dask_cache.scheduler_plugin import descriptions
+from seamless_dask_cache.scheduler_plugin.descriptions import AT_ONCE, MOST_WAITING
 from seamless_dask_cache.scheduler_plugin.link import DatabaseLink
-from seamless_dask_cache.scheduler_plugin.writer import DESCRIBED_AT_ONCE, MAX_DESCRIPTIONS
 
 from seamless_dask_cache.errors import DatabaseError, DatabaseUnavailableError
 
@@ -90,11 +92,46 @@ async def test_descriptions_do_not_pile_up():
     client = Client()
     link = await opened(client)
     described = []
-    for number in range(3 * MAX_DESCRIPTIONS):
+    for number in range(3 * MOST_WAITING):
         link.describe(lambda number=number: (described.append(number) or [], NOTES))
     assert await link.flush(10)
-    assert described == list(range(2 * MAX_DESCRIPTIONS, 3 * MAX_DESCRIPTIONS))
-    assert client.log == ["notes"] * (MAX_DESCRIPTIONS // DESCRIBED_AT_ONCE)
+    assert described == list(range(2 * MOST_WAITING, 3 * MOST_WAITING))
+    assert client.log == ["notes"] * (MOST_WAITING // AT_ONCE)
+    await link.close()
+
+
+async def test_descriptions_wait_until_the_scheduler_has_time():
+    """Records do not; and nothing is written twice, or lost."""
+    client, busy = Client(), [True]
+    link = await opened(client, is_busy=lambda: busy[0])
+    link.describe(lambda: ([], NOTES))
+    link.store({})
+    await until(lambda: client.log == ["items"])
+    link.store({})
+    await until(lambda: client.log == ["items", "items"])
+    busy[0] = False
+    await until(lambda: client.log == ["items", "items", "notes"])
+    assert await link.flush(10)
+    await link.close()
+
+
+async def test_who_flushes_does_not_wait_for_the_scheduler():
+    """All that is queued is written, descriptions too."""
+    client = Client()
+    link = await opened(client, is_busy=lambda: True)
+    link.describe(lambda: ([], NOTES))
+    assert await link.flush(10)
+    assert client.log == ["notes"]
+    await link.close()
+
+
+async def test_a_scheduler_that_is_always_busy_gets_its_descriptions(monkeypatch):
+    """They wait for a while only: a program may run for days."""
+    monkeypatch.setattr(descriptions, "LATEST_SECONDS", 0.05)
+    client = Client()
+    link = await opened(client, is_busy=lambda: True)
+    link.describe(lambda: ([], NOTES))
+    await until(lambda: client.log == ["notes"])
     await link.close()
 
 

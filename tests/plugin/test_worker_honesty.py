@@ -12,6 +12,7 @@ import dask
 import pytest
 from clusters import cluster_of
 from distributed import Client, LocalCluster
+from seamless_dask_cache.scheduler_plugin.worker import WorkerCache
 
 import seamless_dask_cache as sdc
 
@@ -141,3 +142,44 @@ def test_a_worker_that_lacks_a_helper_fails_as_without_the_cache(tmp_path, cache
             dask.delayed(function)(3).compute()
         cache.flush()
         assert cache.stats()["stored"] == 0
+
+
+def doubled(x):
+    return 2 * x
+
+
+def tripled(x):
+    return 3 * x
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """The passes on which workers looked at code, with the code, of workers in this process."""
+    found, check = [], WorkerCache._check
+
+    def noting(self, task):
+        found.append((id(self), task.occasion, task.code))
+        return check(self, task)
+
+    monkeypatch.setattr(WorkerCache, "_check", noting)
+    return found
+
+
+def test_code_is_looked_at_once_for_all_graphs_that_are_judged_together(looks, cache_dir):
+    """A loop of submissions does not make a worker look at one function again and again."""
+    with cluster_of(workers=1) as client:
+        cache = sdc.enable(client, cache_dir=cache_dir)
+        futures = [client.submit(doubled if n % 2 else tripled, n) for n in range(200)]
+        assert client.gather(futures) == [n * (2 if n % 2 else 3) for n in range(200)]
+        cache.flush()
+        assert cache.stats()["stored"] == 200
+    assert len(looks) == len(set(looks)) < 100
+    assert len({code for _, _, code in looks}) == 2
+
+
+def test_code_is_looked_at_anew_for_graphs_that_come_later(looks, cache_dir):
+    """What a worker imports may have changed since."""
+    with cluster_of(workers=1) as client:
+        sdc.enable(client, cache_dir=cache_dir)
+        assert [client.submit(doubled, n).result() for n in range(3)] == [0, 2, 4]
+    assert len(looks) == 3

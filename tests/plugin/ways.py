@@ -16,7 +16,7 @@ from distributed import Client, LocalCluster
 
 import seamless_dask_cache as sdc
 
-STORE_ALL = {"min_seconds": 0, "load_seconds": 0, "load_bytes_per_second": 1e15}
+STORE_ALL = {"min_seconds": 0, "load_seconds": 0, "load_bytes_per_second": 1e15, "store_share": 1e9}
 VALIDATED = {"distributed.scheduler.validate": True, "distributed.worker.validate": True}
 MANY = 20
 """Results that are restored in bulk."""
