@@ -8,7 +8,7 @@ From the outside in:
 ``service``         start, stop, signals, inactivity
 ``ownership``       one writable server per file
 ``status``          the status file
-``app``             routes and middlewares: HTTP stands only here
+``app``             routes and what is around them: HTTP stands only here
 ``handlers``        one small handler for every request type that is published
 ``cache_handlers``  the same for types that are ours
 ``lease_handlers``  the same for leases
@@ -20,6 +20,7 @@ From the outside in:
 ``leases``          who computes what at this moment; in memory only
 ``database``        the open file: schema, connections
 ``lanes``           coalesced reads, group commit
+``near``            single reads on the event loop
 ``tables``          SQL on the tables of the published server
 ``cache_tables``    SQL on our own tables: buffers, entries
 ``recipe_tables``   SQL on our own tables: recipes, notes

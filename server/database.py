@@ -1,6 +1,7 @@
 """The open SQLite file: its schema, its connections, and who works on which.
 
-One writer, one connection for coalesced single reads, and a few for long reads, all under WAL:
+One writer, one connection for single reads that are quick, one for others, coalesced, and a few for
+long reads, all under WAL:
 nobody waits for a writer, and a batch of a million lookups does not hold up single ones.
 """
 
@@ -19,6 +20,7 @@ from urllib.parse import quote
 
 from .failures import ReadOnlyError, StartupError
 from .lanes import Gathering, Lane, Outcome, Read, Reader, Write, commit_together, read_together
+from .near import UNANSWERED, NearReads
 
 T = TypeVar("T")
 
@@ -63,13 +65,18 @@ class Database:
         # A writer has made every table; only without one may a reader have stand-ins to give up.
         self._prepare = _as_it_is if writable else _on_real_tables
         self._reads: Gathering[Read] = Gathering(reader, self._read_together)
+        self._near = NearReads(partial(_connect_reader, path)) if writable else None
         long_lanes = [_lane(path, "long-reader", _connect_reader) for _ in range(LONG_READERS)]
         self._next_lane = itertools.cycle(long_lanes)
         self._readers = [reader, *long_lanes]
 
     async def read(self, reader: Reader, key: Hashable) -> Any:
-        """Answer one key, together with what others ask in this moment; None if unknown."""
-        return await self._reads.submit(Read(reader, key))
+        """Answer one key, at once or together with what others ask meanwhile; None if unknown."""
+        read = Read(reader, key)
+        # Only of those with a way for single keys is it known that they look at one row.
+        near = self._near if hasattr(reader, "alone") else None
+        answer = UNANSWERED if near is None else near.answer(read)
+        return await self._reads.submit(read) if answer is UNANSWERED else answer
 
     async def read_long(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do a read that may take long, on a connection where no single read waits behind it."""
@@ -95,6 +102,8 @@ class Database:
         for gathering in (self._reads, self._writes):
             if gathering is not None:
                 await gathering.join()
+        if self._near is not None:
+            self._near.close()
         for lane in self._readers:
             lane.close()
         if self._writer is not None:  # the last to close: it empties the write-ahead log

@@ -21,7 +21,10 @@ T = TypeVar("T")
 Job = TypeVar("Job")
 
 Reader = Callable[[sqlite3.Connection, Sequence[Any]], Mapping[Any, Any]]
-"""Answers many keys at once; keys that are not in the answer are unknown."""
+"""Answers many keys at once; keys that are not in the answer are unknown.
+
+One with an attribute ``alone`` has a faster way for a single key: a function of connection and key.
+"""
 
 Write = Callable[[sqlite3.Connection], Any]
 """One write, whole or not at all; what it returns goes back to the request."""
@@ -32,6 +35,13 @@ class Read(NamedTuple):
 
     reader: Reader
     key: Hashable
+
+    def one(self, connection: sqlite3.Connection) -> Any:
+        """Answer this key alone; None if it is unknown."""
+        alone = getattr(self.reader, "alone", None)
+        if alone is not None:
+            return alone(connection, self.key)
+        return self.reader(connection, [self.key]).get(self.key)
 
 
 class Outcome(NamedTuple):

@@ -105,7 +105,11 @@ class Fields:
 
     def checksum(self, name: str = "checksum") -> str:
         """Give a checksum in lower case."""
-        return checksum(self._values.get(name), f"Malformed {self.what}: {name}")
+        value = self._values.get(name)
+        # The text is only made where it is needed: most requests are right.
+        if isinstance(value, str) and _is_lower_checksum(value):
+            return value
+        return checksum(value, f"Malformed {self.what}: {name}")
 
     def checksums(self, name: str, *, most: int | None = None) -> list[str]:
         """Give a list of checksums, of limited length; an empty one when the field is missing."""

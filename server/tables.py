@@ -23,11 +23,28 @@ def keys_as_json(keys: Iterable[str]) -> str:
     return orjson.dumps(keys if isinstance(keys, list) else list(keys)).decode()
 
 
-def _pairs(query: str) -> Callable[[sqlite3.Connection, Sequence[str]], dict[str, str]]:
-    def reader(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, str]:
-        return dict(connection.execute(query, (keys_as_json(keys),)).fetchall())
+class _Pairs:
+    """Reader of one column of a table, by checksum.
 
-    return reader
+    Parameters
+    ----------
+    table, column : str
+    condition : str
+        Further SQL that rows must satisfy.
+    """
+
+    def __init__(self, table: str, column: str, condition: str = ""):
+        more = f" AND {condition}" if condition else ""
+        among = "checksum IN (SELECT value FROM json_each(?))"
+        self._many = f"SELECT checksum, {column} FROM {table} WHERE {among}{more}"
+        self._one = f"SELECT {column} FROM {table} WHERE checksum = ?{more}"
+
+    def __call__(self, connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, str]:
+        return dict(connection.execute(self._many, (keys_as_json(keys),)).fetchall())
+
+    def alone(self, connection: sqlite3.Connection, key: str) -> str | None:
+        row = connection.execute(self._one, (key,)).fetchone()
+        return None if row is None else row[0]
 
 
 def one_by_one(
@@ -41,15 +58,13 @@ def one_by_one(
     return reader
 
 
-transformation_results = _pairs(
-    "SELECT checksum, result FROM transformation WHERE checksum IN (SELECT value FROM json_each(?))"
-)
+transformation_results = _Pairs("transformation", "result")
 """Reader: transformation -> result."""
 
-results_in_force = _pairs(
-    "SELECT checksum, result FROM transformation"
-    " WHERE checksum IN (SELECT value FROM json_each(?))"
-    " AND checksum NOT IN (SELECT checksum FROM irreproducible_transformation)"
+results_in_force = _Pairs(
+    "transformation",
+    "result",
+    "checksum NOT IN (SELECT checksum FROM irreproducible_transformation)",
 )
 """Reader: transformation -> result, but for those that were found irreproducible.
 
@@ -57,15 +72,10 @@ Published clients may set the result of such a transformation again; who restore
 be served it.
 """
 
-buffer_infos = _pairs(
-    "SELECT checksum, buffer_info FROM buffer_info"
-    " WHERE checksum IN (SELECT value FROM json_each(?))"
-)
+buffer_infos = _Pairs("buffer_info", "buffer_info")
 """Reader: checksum -> JSON text of what is known about the buffer."""
 
-execution_records = _pairs(
-    "SELECT checksum, metadata FROM meta_data WHERE checksum IN (SELECT value FROM json_each(?))"
-)
+execution_records = _Pairs("meta_data", "metadata")
 """Reader: transformation -> JSON text of its execution record."""
 
 

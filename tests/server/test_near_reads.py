@@ -1,0 +1,153 @@
+"""Single reads on the event loop: as long as they are quick, and never wrong or in the way."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from seamless_dask_cache.server import cache_tables, tables
+from seamless_dask_cache.server.database import Database
+from seamless_dask_cache.server.lanes import Read
+from seamless_dask_cache.server.near import PAUSE_SECONDS, UNANSWERED, NearReads
+from serving import hex_of
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def near(clock):
+    reads = NearReads(lambda: sqlite3.connect(":memory:"), clock)
+    yield reads
+    reads.close()
+
+
+def answering(value, clock=None, seconds=0.0):
+    """A reader with an answer, which may take its time."""
+
+    def reader(connection, keys):
+        if clock is not None:
+            clock.now += seconds
+        return dict.fromkeys(keys, value)
+
+    return Read(reader, "key")
+
+
+def test_a_quick_read_is_answered_at_once(near):
+    assert near.answer(answering("value")) == "value"
+    assert near.answer(Read(lambda connection, keys: {}, "key")) is None
+
+
+def test_after_a_slow_read_others_go_to_the_thread_for_a_while(near, clock):
+    """One that waits for a disk would hold up all other requests."""
+    assert near.answer(answering("slow", clock, 0.01)) == "slow"
+    assert near.answer(answering("next")) is UNANSWERED
+    clock.now += PAUSE_SECONDS - 0.001
+    assert near.answer(answering("next")) is UNANSWERED
+    clock.now += 0.002
+    assert near.answer(answering("next")) == "next"
+
+
+def test_a_read_that_fails_is_left_to_the_thread(near):
+    """Which tells what is wrong, or succeeds."""
+
+    def broken(connection, keys):
+        raise sqlite3.OperationalError("database is locked")
+
+    assert near.answer(Read(broken, "key")) is UNANSWERED
+    assert near.answer(answering("value")) == "value"
+
+
+async def test_what_is_acknowledged_is_read(tmp_path):
+    """Over two connections, write by write."""
+    database = Database(tmp_path / "data.db", writable=True)
+    assert await database.read(tables.transformation_results, hex_of("t")) is None
+    for n in range(50):
+        result = hex_of(f"r{n}")
+        await database.write(
+            partial(tables.put_transformation, checksum=hex_of("t"), result=result)
+        )
+        assert await database.read(tables.transformation_results, hex_of("t")) == result
+    await database.close()
+
+
+READERS = [
+    tables.transformation_results,
+    tables.results_in_force,
+    tables.buffer_infos,
+    tables.execution_records,
+    tables.transformations_of,
+    cache_tables.buffer_content,
+]
+
+
+@given(
+    rows=st.dictionaries(st.integers(0, 5), st.integers(0, 2), max_size=6),
+    contested=st.sets(st.integers(0, 5)),
+    asked=st.integers(0, 6),
+)
+def test_a_key_alone_has_the_answer_that_it_has_among_others(rows, contested, asked):
+    """Whichever way a request takes."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    for statement in _schema():
+        connection.execute(statement)
+    for key, result in rows.items():
+        tables.put_transformation(connection, hex_of(f"t{key}"), hex_of(f"t{result}"))
+        tables.put_buffer_info(connection, hex_of(f"t{key}"), {"length": result})
+    for key in contested & rows.keys():
+        connection.execute(
+            "INSERT INTO irreproducible_transformation (result, checksum, metadata)"
+            " VALUES (?, ?, '{}')",
+            (hex_of("other"), hex_of(f"t{key}")),
+        )
+    keys = [hex_of(f"t{n}") for n in range(7)]
+    for reader in READERS:
+        among = reader(connection, keys).get(keys[asked])
+        assert Read(reader, keys[asked]).one(connection) == among
+    connection.close()
+
+
+def _schema():
+    from seamless_dask_cache.server import database
+
+    return database._schema()
+
+
+async def test_reads_that_may_be_long_stay_off_the_loop(tmp_path):
+    """Such as that of all transformations with one result."""
+    database = Database(tmp_path / "data.db", writable=True)
+    threads = []
+
+    def long(connection, keys):
+        threads.append(threading.get_ident())
+        return dict.fromkeys(keys, "value")
+
+    assert await database.read(long, "key") == "value"
+    assert threads != [threading.get_ident()]
+    await database.close()
+
+
+async def test_reads_go_on_in_the_thread_after_a_slow_one(tmp_path):
+    """With the same answers."""
+    database = Database(tmp_path / "data.db", writable=True)
+    await database.write(
+        partial(tables.put_transformation, checksum=hex_of("t"), result=hex_of("r"))
+    )
+    database._near._again_at = float("inf")
+    assert await database.read(tables.transformation_results, hex_of("t")) == hex_of("r")
+    assert await database.read(tables.transformation_results, hex_of("u")) is None
+    await database.close()
