@@ -56,12 +56,11 @@ class Activity:
 
     def __enter__(self) -> None:
         self._requests += 1
-        self._idle.clear()
 
     def __exit__(self, *_: object) -> None:
         self._requests -= 1
         self._last = time.monotonic()
-        if not self._requests:
+        if self.is_stopping and not self._requests:
             self._idle.set()
 
     @property
@@ -189,7 +188,11 @@ class _Endpoint:
         parsed = await asyncio.to_thread(_parse, body) if len(body) > LARGE_BODY else _parse(body)
         if not isinstance(parsed, dict):
             raise MalformedError("Malformed request: the body must be a JSON object")
-        return _respond(await self._handle(request.method, parsed))
+        type_, method = parsed.get("type"), request.method
+        handler = HANDLERS.get((method, type_)) if isinstance(type_, str) else None
+        if handler is None:
+            raise MalformedError("Malformed request: unknown type")
+        return _respond(await handler(self._context, Fields(parsed, f"{method} {type_} request")))
 
     async def _read(self, request: web.BaseRequest) -> bytes:
         """Read the body; one that announces itself as too large is refused unread."""
@@ -200,13 +203,6 @@ class _Endpoint:
         # Bytes that are not encoded as their header says, or a client that went away.
         except (web.RequestPayloadError, HttpProcessingError, ConnectionResetError) as error:
             raise MalformedError(f"Malformed request: unreadable body ({error})") from None
-
-    async def _handle(self, method: str, parsed: dict[str, Any]) -> Answer:
-        type_ = parsed.get("type")
-        handler = HANDLERS.get((method, type_)) if isinstance(type_, str) else None
-        if handler is None:
-            raise MalformedError("Malformed request: unknown type")
-        return await handler(self._context, Fields(parsed, f"{method} {type_} request"))
 
 
 def _parse(body: bytes) -> object:

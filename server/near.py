@@ -8,6 +8,7 @@ does one that fails.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
@@ -37,6 +38,10 @@ class NearReads:
     Notes
     -----
     Used from one event loop. Under WAL no reader waits for a writer, so only the disk can be slow.
+
+    The reads of one tick of the loop share a transaction, as beginning one takes as long as a read.
+    They see what was acknowledged before: whoever heard of a write cannot ask in the tick in which
+    it was told.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class NearReads:
         self._connection.execute("PRAGMA busy_timeout = 0")
         self._clock = clock
         self._again_at = -1.0
+        self._closed = False
 
     def answer(self, read: Read) -> Any:
         """Answer one read; None if the key is unknown, `UNANSWERED` for what belongs elsewhere."""
@@ -56,6 +62,8 @@ class NearReads:
         if started < self._again_at:
             return UNANSWERED
         try:
+            if not self._connection.in_transaction:
+                self._begin()
             value = read.one(self._connection)
         except Exception:
             return UNANSWERED
@@ -66,4 +74,13 @@ class NearReads:
 
     def close(self) -> None:
         """Close the connection."""
+        self._closed = True
         self._connection.close()
+
+    def _begin(self) -> None:
+        asyncio.get_running_loop().call_soon(self._end)
+        self._connection.execute("BEGIN")
+
+    def _end(self) -> None:
+        if not self._closed and self._connection.in_transaction:
+            self._connection.execute("COMMIT")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 from functools import partial
@@ -31,7 +32,7 @@ def clock():
 
 @pytest.fixture
 def near(clock):
-    reads = NearReads(lambda: sqlite3.connect(":memory:"), clock)
+    reads = NearReads(lambda: sqlite3.connect(":memory:", isolation_level=None), clock)
     yield reads
     reads.close()
 
@@ -47,12 +48,12 @@ def answering(value, clock=None, seconds=0.0):
     return Read(reader, "key")
 
 
-def test_a_quick_read_is_answered_at_once(near):
+async def test_a_quick_read_is_answered_at_once(near):
     assert near.answer(answering("value")) == "value"
     assert near.answer(Read(lambda connection, keys: {}, "key")) is None
 
 
-def test_after_a_slow_read_others_go_to_the_thread_for_a_while(near, clock):
+async def test_after_a_slow_read_others_go_to_the_thread_for_a_while(near, clock):
     """One that waits for a disk would hold up all other requests."""
     assert near.answer(answering("slow", clock, 0.01)) == "slow"
     assert near.answer(answering("next")) is UNANSWERED
@@ -62,7 +63,7 @@ def test_after_a_slow_read_others_go_to_the_thread_for_a_while(near, clock):
     assert near.answer(answering("next")) == "next"
 
 
-def test_a_read_that_fails_is_left_to_the_thread(near):
+async def test_a_read_that_fails_is_left_to_the_thread(near):
     """Which tells what is wrong, or succeeds."""
 
     def broken(connection, keys):
@@ -83,6 +84,24 @@ async def test_what_is_acknowledged_is_read(tmp_path):
         )
         assert await database.read(tables.transformation_results, hex_of("t")) == result
     await database.close()
+
+
+async def test_reads_of_one_moment_share_a_transaction(near):
+    """And no later one, which would miss what was written meanwhile."""
+    seen = []
+
+    def reader(connection, keys):
+        seen.append(connection.in_transaction)
+        return {}
+
+    connection = near._connection
+    for _ in range(2):
+        near.answer(Read(reader, "key"))
+        near.answer(Read(reader, "key"))
+        assert connection.in_transaction
+        await asyncio.sleep(0)
+        assert not connection.in_transaction
+    assert seen == [True] * 4
 
 
 READERS = [
