@@ -32,6 +32,10 @@ files that they depend on, so it must not open later files. 2 knows no ``cutoff`
 a result and leave the cutoffs that name it.
 """
 
+CHECKPOINT_PAGES = 8_000
+"""Pages in the write-ahead log (32 MB) after which they go into the file. Keys come in no order, so
+that a page which many commits touched goes there once instead of many times."""
+
 LONG_READERS = max(2, min(4, os.cpu_count() or 1))
 
 
@@ -121,6 +125,7 @@ def _connect_writer(path: Path) -> sqlite3.Connection:
     connection = _connect(f"{_uri(path)}?mode=rwc")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     connection.execute("BEGIN IMMEDIATE")
     _check_version(connection, path)
     _drop_empty_legacy_metadata(connection)
