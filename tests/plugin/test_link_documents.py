@@ -102,16 +102,17 @@ async def test_descriptions_do_not_pile_up():
 
 async def test_descriptions_wait_until_the_scheduler_has_time():
     """Records do not; and nothing is written twice, or lost."""
-    client, busy = Client(), [True]
-    link = await opened(client, is_busy=lambda: busy[0])
+    client, busy, asked = Client(), [True], []
+    link = await opened(client, is_busy=lambda: asked.append(None) or busy[0])
     link.describe(lambda: ([], NOTES))
+    await until(lambda: len(asked) >= 3)
+    assert client.log == []
     link.store({})
     await until(lambda: client.log == ["items"])
-    link.store({})
-    await until(lambda: client.log == ["items", "items"])
     busy[0] = False
-    await until(lambda: client.log == ["items", "items", "notes"])
+    await until(lambda: client.log == ["items", "notes"])
     assert await link.flush(10)
+    assert client.log == ["items", "notes"]
     await link.close()
 
 
@@ -131,7 +132,8 @@ async def test_a_scheduler_that_is_always_busy_gets_its_descriptions(monkeypatch
     client = Client()
     link = await opened(client, is_busy=lambda: True)
     link.describe(lambda: ([], NOTES))
-    await until(lambda: client.log == ["notes"])
+    await until(lambda: client.log)
+    assert client.log == ["notes"]
     await link.close()
 
 
