@@ -50,6 +50,8 @@ class Descriptions:
         """Tell whether it is time to make some."""
         if not self._waiting:
             return False
+        if len(self._waiting) >= AT_ONCE:  # or the oldest would soon be lost
+            return True
         queued, _ = self._waiting[0]
         return time.monotonic() - queued >= LATEST_SECONDS or not self._is_busy()
 

@@ -116,6 +116,18 @@ async def test_descriptions_wait_until_the_scheduler_has_time():
     await link.close()
 
 
+async def test_descriptions_of_many_graphs_are_not_lost_while_the_scheduler_is_busy():
+    """A loop of submissions sends one graph after the other."""
+    client, made = Client(), []
+    link = await opened(client, is_busy=lambda: True)
+    for number in range(3 * MOST_WAITING):
+        link.describe(lambda number=number: (made.append(number) or [], NOTES))
+        if (number + 1) % AT_ONCE == 0:
+            await until(lambda number=number: len(made) == number + 1)
+    assert made == list(range(3 * MOST_WAITING))
+    await link.close()
+
+
 async def test_who_flushes_does_not_wait_for_the_scheduler():
     """All that is queued is written, descriptions too."""
     client = Client()
