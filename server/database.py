@@ -1,8 +1,8 @@
 """The open SQLite file: its schema, its connections, and who works on which.
 
 One writer, one connection for single reads that are quick, one for others, coalesced, and a few for
-long reads, all under WAL:
-nobody waits for a writer, and a batch of a million lookups does not hold up single ones.
+long reads, all under WAL: nobody waits for a writer, and a batch of a million lookups does not hold
+up single ones.
 """
 
 from __future__ import annotations
@@ -77,9 +77,7 @@ class Database:
     async def read(self, reader: Reader, key: Hashable) -> Any:
         """Answer one key, at once or together with what others ask meanwhile; None if unknown."""
         read = Read(reader, key)
-        # Only of those with a way for single keys is it known that they look at one row.
-        near = self._near if hasattr(reader, "alone") else None
-        answer = UNANSWERED if near is None else near.answer(read)
+        answer = UNANSWERED if self._near is None else self._near.answer(read)
         return await self._reads.submit(read) if answer is UNANSWERED else answer
 
     async def read_long(self, work: Callable[[sqlite3.Connection], T]) -> T:

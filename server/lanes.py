@@ -23,7 +23,8 @@ Job = TypeVar("Job")
 Reader = Callable[[sqlite3.Connection, Sequence[Any]], Mapping[Any, Any]]
 """Answers many keys at once; keys that are not in the answer are unknown.
 
-One with an attribute ``alone`` has a faster way for a single key: a function of connection and key.
+One with an attribute ``alone``, a function of connection and key, has a way for a single key that
+looks at one row.
 """
 
 Write = Callable[[sqlite3.Connection], Any]
@@ -35,13 +36,6 @@ class Read(NamedTuple):
 
     reader: Reader
     key: Hashable
-
-    def one(self, connection: sqlite3.Connection) -> Any:
-        """Answer this key alone; None if it is unknown."""
-        alone = getattr(self.reader, "alone", None)
-        if alone is not None:
-            return alone(connection, self.key)
-        return self.reader(connection, [self.key]).get(self.key)
 
 
 class Outcome(NamedTuple):

@@ -2,13 +2,14 @@
 
 Handing a read to a thread costs several times what a lookup by key costs in a file that is in
 memory. So the loop has a connection of its own. A read there that took long, as on a cold disk or a
-network file system, sends the next ones to the thread again, where nobody waits for them; and so
-does one that fails.
+network file system, sends the next ones to the thread again, where nobody waits for them. One that
+fails goes there, too, and so do all of which it is not known that they look at a single row.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 import time
 from collections.abc import Callable
@@ -58,19 +59,19 @@ class NearReads:
 
     def answer(self, read: Read) -> Any:
         """Answer one read; None if the key is unknown, `UNANSWERED` for what belongs elsewhere."""
-        started = self._clock()
-        if started < self._again_at:
+        alone, started = getattr(read.reader, "alone", None), self._clock()
+        if alone is None or started < self._again_at:
             return UNANSWERED
         try:
             if not self._connection.in_transaction:
                 self._begin()
-            value = read.one(self._connection)
+            return alone(self._connection, read.key)
         except Exception:
             return UNANSWERED
-        ended = self._clock()
-        if ended - started > SLOW_SECONDS:
-            self._again_at = ended + PAUSE_SECONDS
-        return value
+        finally:
+            ended = self._clock()
+            if ended - started > SLOW_SECONDS:
+                self._again_at = max(self._again_at, ended + PAUSE_SECONDS)
 
     def close(self) -> None:
         """Close the connection."""
@@ -82,5 +83,10 @@ class NearReads:
         self._connection.execute("BEGIN")
 
     def _end(self) -> None:
-        if not self._closed and self._connection.in_transaction:
+        if self._closed or not self._connection.in_transaction:
+            return
+        try:
             self._connection.execute("COMMIT")
+        except sqlite3.Error:
+            # A transaction that stays would show old rows for ever.
+            self._again_at = math.inf

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seamless_dask_cache.server import cache_tables, tables
+from seamless_dask_cache.server import tables
 from seamless_dask_cache.server.database import Database
 from seamless_dask_cache.server.lanes import Read
 from seamless_dask_cache.server.near import PAUSE_SECONDS, UNANSWERED, NearReads
@@ -37,20 +37,29 @@ def near(clock):
     reads.close()
 
 
+class Reader:
+    """Of single keys only."""
+
+    def __init__(self, alone):
+        self.alone = alone
+
+
 def answering(value, clock=None, seconds=0.0):
     """A reader with an answer, which may take its time."""
 
-    def reader(connection, keys):
+    def alone(connection, key):
         if clock is not None:
             clock.now += seconds
-        return dict.fromkeys(keys, value)
+        if isinstance(value, Exception):
+            raise value
+        return value
 
-    return Read(reader, "key")
+    return Read(Reader(alone), "key")
 
 
 async def test_a_quick_read_is_answered_at_once(near):
     assert near.answer(answering("value")) == "value"
-    assert near.answer(Read(lambda connection, keys: {}, "key")) is None
+    assert near.answer(answering(None)) is None
 
 
 async def test_after_a_slow_read_others_go_to_the_thread_for_a_while(near, clock):
@@ -66,11 +75,33 @@ async def test_after_a_slow_read_others_go_to_the_thread_for_a_while(near, clock
 async def test_a_read_that_fails_is_left_to_the_thread(near):
     """Which tells what is wrong, or succeeds."""
 
-    def broken(connection, keys):
-        raise sqlite3.OperationalError("database is locked")
-
-    assert near.answer(Read(broken, "key")) is UNANSWERED
+    locked = sqlite3.OperationalError("database is locked")
+    assert near.answer(answering(locked)) is UNANSWERED
     assert near.answer(answering("value")) == "value"
+
+
+async def test_a_read_that_fails_slowly_is_slow(near, clock):
+    """A disk that is about to fail takes its time."""
+    failing = answering(sqlite3.OperationalError("disk I/O error"), clock, 0.01)
+    assert near.answer(failing) is UNANSWERED
+    assert near.answer(answering("value")) is UNANSWERED
+
+
+async def test_a_transaction_that_cannot_be_ended_serves_nobody(near, monkeypatch):
+    """It would show old rows for ever."""
+    real = near._connection
+
+    class Stuck:
+        in_transaction = True
+
+        def execute(self, statement):
+            raise sqlite3.OperationalError("disk I/O error")
+
+    assert near.answer(answering("value")) == "value"
+    monkeypatch.setattr(near, "_connection", Stuck())
+    await asyncio.sleep(0)
+    assert near.answer(answering("value")) is UNANSWERED
+    monkeypatch.setattr(near, "_connection", real)
 
 
 async def test_what_is_acknowledged_is_read(tmp_path):
@@ -90,10 +121,7 @@ async def test_reads_of_one_moment_share_a_transaction(near):
     """And no later one, which would miss what was written meanwhile."""
     seen = []
 
-    def reader(connection, keys):
-        seen.append(connection.in_transaction)
-        return {}
-
+    reader = Reader(lambda connection, key: seen.append(connection.in_transaction))
     connection = near._connection
     for _ in range(2):
         near.answer(Read(reader, "key"))
@@ -109,8 +137,6 @@ READERS = [
     tables.results_in_force,
     tables.buffer_infos,
     tables.execution_records,
-    tables.transformations_of,
-    cache_tables.buffer_content,
 ]
 
 
@@ -136,7 +162,7 @@ def test_a_key_alone_has_the_answer_that_it_has_among_others(rows, contested, as
     keys = [hex_of(f"t{n}") for n in range(7)]
     for reader in READERS:
         among = reader(connection, keys).get(keys[asked])
-        assert Read(reader, keys[asked]).one(connection) == among
+        assert reader.alone(connection, keys[asked]) == among
     connection.close()
 
 
