@@ -127,6 +127,51 @@ def test_a_broken_content_encoding_is_the_clients_fault(one_server, encoding):
     assert 400 <= status < 500
 
 
+def _asking_first(port, expectation):
+    """A client that sends its body only when it is told to; the first answer and the last."""
+    head = (
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 19\r\n"
+        f"Expect: {expectation}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.settimeout(20)
+        connection.sendall(head.encode())
+        first = connection.recv(1000)
+        connection.sendall(b'{"type":"protocol"}')
+        with connection.makefile("rb") as rest:
+            return first, rest.read()
+
+
+def test_a_client_that_waits_for_it_is_told_to_send_the_body(one_server):
+    """As curl waits with large bodies."""
+    first, last = _asking_first(one_server.status["port"], "100-continue")
+    assert first == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert last.startswith(b"HTTP/1.1 200 OK") and b"seamless" in last
+
+
+def test_an_expectation_that_nobody_knows_is_refused(one_server):
+    """With the status that HTTP has for it."""
+    first, _ = _asking_first(one_server.status["port"], "a miracle")
+    assert first.startswith(b"HTTP/1.1 417")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/", 405),
+        ("DELETE", "/", 405),
+        ("HEAD", "/", 405),
+        ("PUT", "/healthcheck", 405),
+        ("HEAD", "/healthcheck", 200),
+        ("GET", "/nowhere", 404),
+        ("POST", "/nowhere", 404),
+    ],
+)
+def test_each_path_has_its_methods(one_server, method, path, status):
+    """And nothing else is there."""
+    assert one_server.raw(method, "", path)[0] == status
+
+
 def test_a_truncated_request_leaves_the_server_answering(one_server):
     """A client that dies in the middle of its body."""
     with socket.create_connection(("127.0.0.1", one_server.status["port"])) as connection:
