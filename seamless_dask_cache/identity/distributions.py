@@ -170,7 +170,7 @@ def environment_document() -> bytes:
     bytes
         UTF-8.
     """
-    return json.dumps(environment(), sort_keys=True, separators=(",", ":")).encode()
+    return _document(tuple(sys.path))
 
 
 @lru_cache(maxsize=4)
@@ -185,7 +185,12 @@ def _environment(search_path: tuple[str, ...]) -> dict[str, str]:
 
 @lru_cache(maxsize=4)
 def _checksum_of_environment(search_path: tuple[str, ...]) -> str:
-    return sha256(environment_document()).hexdigest()
+    return sha256(_document(search_path)).hexdigest()
+
+
+def _document(search_path: tuple[str, ...]) -> bytes:
+    found = _environment(search_path)
+    return json.dumps(found, sort_keys=True, separators=(",", ":")).encode()
 
 
 _owners: dict[tuple[str, str | None], Owner | None] = {}
