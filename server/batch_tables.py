@@ -200,7 +200,7 @@ def _forget(connection: sqlite3.Connection, checksums: Sequence[str]) -> int:
     connection.executemany("DELETE FROM recipe WHERE checksum = ?", [(c,) for c in known])
     connection.executemany(
         "DELETE FROM buffer WHERE checksum = ?1"
-        " AND NOT EXISTS (SELECT 1 FROM transformation WHERE result = ?1)"
+        " AND NOT EXISTS (SELECT 1 FROM rev_transformation WHERE result = ?1)"
         " AND NOT EXISTS (SELECT 1 FROM recipe WHERE checksum = ?1)",
         [(checksum,) for checksum in {*known, *known.values()}],
     )

@@ -9,28 +9,29 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import sqlite3
 from collections.abc import Callable, Hashable
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from . import schema
 from .failures import ReadOnlyError, StartupError
-from .lanes import Gathering, Lane, Outcome, Read, Reader, Write, commit_together, read_together
+from .lanes import (
+    Gathering,
+    Lane,
+    Outcome,
+    Read,
+    Reader,
+    Row,
+    Write,
+    commit_together,
+    read_together,
+)
 from .near import UNANSWERED, NearReads
 
 T = TypeVar("T")
-
-SCHEMA_VERSION = 3
-"""Written to ``PRAGMA user_version``, which the published server leaves at 0.
-
-1 was version 0.1, which knows no ``files_read``: it would serve results whatever became of the
-files that they depend on, so it must not open later files. 2 knows no ``cutoff``: it would forget
-a result and leave the cutoffs that name it.
-"""
 
 CHECKPOINT_PAGES = 8_000
 """Pages in the write-ahead log (32 MB) after which they go into the file. Keys come in no order, so
@@ -61,7 +62,7 @@ class Database:
 
     def __init__(self, path: Path, *, writable: bool):
         self._writer: Lane | None = None
-        self._writes: Gathering[Write] | None = None
+        self._writes: Gathering[Write | Row] | None = None
         if writable:
             self._writer = _lane(path, "writer", _connect_writer)
             self._writes = Gathering(self._writer, commit_together)
@@ -87,7 +88,7 @@ class Database:
     def _read_together(self, connection: sqlite3.Connection, reads: list[Read]) -> list[Outcome]:
         return self._prepare(partial(read_together, reads=reads), connection)
 
-    async def write(self, write: Write) -> Any:
+    async def write(self, write: Write | Row) -> Any:
         """Do one write, together with what others write in this moment; on disk on return.
 
         Raises
@@ -124,20 +125,17 @@ def _connect_writer(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    connection.execute("PRAGMA secure_delete = OFF")  # some builds overwrite all that is deleted
     connection.execute("BEGIN IMMEDIATE")
-    _check_version(connection, path)
-    _drop_empty_legacy_metadata(connection)
-    for statement in _schema():
-        connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    schema.bring_up_to_date(connection, path)
     connection.execute("COMMIT")
     return connection
 
 
 def _connect_reader(path: Path) -> sqlite3.Connection:
     connection = _open_for_reading(path)
-    _check_version(connection, path)
-    _stand_in_for_missing_tables(connection)
+    schema.check_version(connection, path)
+    schema.stand_in_for_missing_tables(connection)
     return connection
 
 
@@ -168,33 +166,6 @@ def _uri(path: Path) -> str:
     return f"file:{quote(str(path.absolute()))}"
 
 
-def _schema() -> list[str]:
-    text = files(__package__).joinpath("schema.sql").read_text("utf-8")
-    without_comments = re.sub(r"--.*", "", text)
-    return [part.strip() for part in without_comments.split(";") if part.strip()]
-
-
-def _check_version(connection: sqlite3.Connection, path: Path) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > SCHEMA_VERSION:
-        raise StartupError(
-            f"{path} has schema version {version}, this program knows up to {SCHEMA_VERSION}: "
-            "a newer seamless-dask-cache wrote it; upgrade to open it"
-        )
-
-
-def _drop_empty_legacy_metadata(connection: sqlite3.Connection) -> None:
-    columns = {row[1] for row in connection.execute('PRAGMA table_info("meta_data")')}
-    if columns != {"checksum", "metadata"}:
-        return
-    (rows,) = connection.execute('SELECT count(*) FROM "meta_data"').fetchone()
-    if rows:
-        raise StartupError(
-            "the table meta_data has an old layout and holds records that cannot be upgraded"
-        )
-    connection.execute('DROP TABLE "meta_data"')
-
-
 def _as_it_is(work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
     return work(connection)
 
@@ -208,25 +179,8 @@ def _on_real_tables(work: Callable[[sqlite3.Connection], T], connection: sqlite3
         return work(connection)
     connection.execute("BEGIN")  # the look at the schema and the read see the same moment
     try:
-        _drop_stand_ins_of_real_tables(connection)
+        schema.drop_stand_ins_of_real_tables(connection)
         return work(connection)
     finally:
         if connection.in_transaction:
             connection.execute("COMMIT")
-
-
-def _drop_stand_ins_of_real_tables(connection: sqlite3.Connection) -> None:
-    found = connection.execute(
-        "SELECT name FROM temp.sqlite_master WHERE type = 'table'"
-        " AND name IN (SELECT name FROM main.sqlite_master WHERE type = 'table')"
-    ).fetchall()
-    for (name,) in found:
-        connection.execute(f'DROP TABLE temp."{name}"')
-
-
-def _stand_in_for_missing_tables(connection: sqlite3.Connection) -> None:
-    """Give a file of another server, which cannot be changed, empty tables for what it lacks."""
-    for statement in _schema():
-        match = re.match(r'CREATE TABLE IF NOT EXISTS "(\w+)"', statement)
-        if match and not connection.execute(f'PRAGMA table_info("{match[1]}")').fetchall():
-            connection.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE", 1))

@@ -11,6 +11,7 @@ from functools import partial
 import orjson
 
 from . import tables
+from .lanes import Row
 from .protocol import PROTOCOL, Fields, encode, execution_record
 from .registry import Answer, Context, Handlers, as_json, registering
 
@@ -45,9 +46,7 @@ async def get_transformation(context: Context, fields: Fields) -> Answer:
 async def put_transformation(context: Context, fields: Fields) -> Answer:
     """Set the result of a transformation."""
     checksum, result = fields.checksum(), fields.checksum("value")
-    await context.database.write(
-        partial(tables.put_transformation, checksum=checksum, result=result)
-    )
+    await context.database.write(Row(tables.put_transformations, (checksum, result)))
     context.leases.end([checksum])
     return "OK"
 

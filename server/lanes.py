@@ -30,12 +30,22 @@ looks at one row.
 Write = Callable[[sqlite3.Connection], Any]
 """One write, whole or not at all; what it returns goes back to the request."""
 
+Writer = Callable[[sqlite3.Connection, Sequence[Any]], None]
+"""Writes many rows at once, whole or not at all."""
+
 
 class Read(NamedTuple):
     """One key that a request asks for, and the function that answers it."""
 
     reader: Reader
     key: Hashable
+
+
+class Row(NamedTuple):
+    """One row that a request brings, and the function that writes it, together with others."""
+
+    writer: Writer
+    values: Any
 
 
 class Outcome(NamedTuple):
@@ -162,14 +172,15 @@ def _answers(
         return error
 
 
-def commit_together(connection: sqlite3.Connection, writes: list[Write]) -> list[Outcome]:
+def commit_together(connection: sqlite3.Connection, writes: list[Write | Row]) -> list[Outcome]:
     """Do many writes in one transaction; those that fail leave no trace and hinder no other.
 
     Parameters
     ----------
     connection : sqlite3.Connection
         In autocommit mode.
-    writes : list of Write
+    writes : list of Write or Row
+        Rows of one writer are written with one call, and fail together.
 
     Returns
     -------
@@ -178,13 +189,29 @@ def commit_together(connection: sqlite3.Connection, writes: list[Write]) -> list
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        outcomes = [_attempt(connection, write) for write in writes]
+        outcomes = _attempt_all(connection, writes)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
     return outcomes
+
+
+def _attempt_all(connection: sqlite3.Connection, writes: list[Write | Row]) -> list[Outcome]:
+    rows: dict[Writer, list[Any]] = {}
+    for write in writes:
+        if isinstance(write, Row):
+            rows.setdefault(write.writer, []).append(write.values)
+    of_rows = {w: _attempt(connection, _writing(w, many)) for w, many in rows.items()}
+    return [
+        of_rows[write.writer] if isinstance(write, Row) else _attempt(connection, write)
+        for write in writes
+    ]
+
+
+def _writing(writer: Writer, rows: list[Any]) -> Write:
+    return lambda connection: writer(connection, rows)
 
 
 def _attempt(connection: sqlite3.Connection, write: Write) -> Outcome:

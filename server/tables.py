@@ -84,17 +84,18 @@ def transformations_of(
 ) -> dict[str, list[str]]:
     """Reader: result -> the transformations that gave it.
 
-    Asks the table ``transformation``: files that the published server wrote hold stale rows in
-    ``rev_transformation``, which is written here only for its sake.
+    Believes only what the table ``transformation`` confirms: the published server leaves stale rows
+    and double ones in ``rev_transformation``.
     """
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, None]] = {}
     query = (
-        "SELECT result, checksum FROM transformation"
-        " WHERE result IN (SELECT value FROM json_each(?)) ORDER BY rowid"
+        "SELECT r.result, r.checksum FROM rev_transformation AS r CROSS JOIN transformation AS t"
+        " ON t.checksum = r.checksum AND t.result = r.result"
+        " WHERE r.result IN (SELECT value FROM json_each(?)) ORDER BY r.id"
     )
     for result, transformation in connection.execute(query, (keys_as_json(results),)):
-        found.setdefault(result, []).append(transformation)
-    return found
+        found.setdefault(result, {})[transformation] = None
+    return {result: list(transformations) for result, transformations in found.items()}
 
 
 @one_by_one
@@ -173,17 +174,26 @@ def contested_among(connection: sqlite3.Connection, checksums: Iterable[str]) ->
     return irreproducible_among(connection, checksums)
 
 
-def put_transformation(connection: sqlite3.Connection, checksum: str, result: str) -> None:
-    """Set the result of a transformation; what described another result of it goes."""
-    known = transformation_results(connection, [checksum]).get(checksum)
-    if known == result:
-        return
-    if known is not None:
-        _remove_reverse(connection, [(checksum, known)])
-        connection.execute("DELETE FROM transformation WHERE checksum = ?", (checksum,))
-        connection.execute("DELETE FROM cache_entry WHERE checksum = ?", (checksum,))
-        forget_cutoffs(connection, [known])
-    add_transformations(connection, [(checksum, result)])
+def put_transformations(connection: sqlite3.Connection, pairs: Sequence[Row]) -> None:
+    """Set the results of transformations; what described another result of one goes.
+
+    Of two results for one transformation, the later wins.
+    """
+    wanted = dict(pairs)
+    known = transformation_results(connection, list(wanted))
+    old = [(checksum, was) for checksum, was in known.items() if was != wanted[checksum]]
+    if old:
+        _remove_results(connection, old)
+    new = [(name, result) for name, result in wanted.items() if known.get(name) != result]
+    add_transformations(connection, new)
+
+
+def _remove_results(connection: sqlite3.Connection, pairs: Sequence[Row]) -> None:
+    _remove_reverse(connection, pairs)
+    checksums = [(checksum,) for checksum, _ in pairs]
+    connection.executemany("DELETE FROM transformation WHERE checksum = ?", checksums)
+    connection.executemany("DELETE FROM cache_entry WHERE checksum = ?", checksums)
+    forget_cutoffs(connection, [result for _, result in pairs])
 
 
 def add_transformations(connection: sqlite3.Connection, pairs: Sequence[Row]) -> None:
@@ -256,7 +266,7 @@ def put_execution_record(
     if known not in (None, result):
         raise ConflictError("Transformation result does not match execution record result")
     _require_same_record(connection, checksum, result, record)
-    put_transformation(connection, checksum, result)
+    put_transformations(connection, [(checksum, result)])
     connection.execute(
         "INSERT OR IGNORE INTO meta_data (checksum, result, metadata) VALUES (?, ?, ?)",
         (checksum, result, orjson.dumps(record).decode()),

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seamless_dask_cache.server import tables
+from seamless_dask_cache.server import schema, tables
 from seamless_dask_cache.server.database import Database
 from seamless_dask_cache.server.lanes import Read
 from seamless_dask_cache.server.near import PAUSE_SECONDS, UNANSWERED, NearReads
@@ -110,9 +110,7 @@ async def test_what_is_acknowledged_is_read(tmp_path):
     assert await database.read(tables.transformation_results, hex_of("t")) is None
     for n in range(50):
         result = hex_of(f"r{n}")
-        await database.write(
-            partial(tables.put_transformation, checksum=hex_of("t"), result=result)
-        )
+        await database.write(partial(tables.put_transformations, pairs=[(hex_of("t"), result)]))
         assert await database.read(tables.transformation_results, hex_of("t")) == result
     await database.close()
 
@@ -148,10 +146,10 @@ READERS = [
 def test_a_key_alone_has_the_answer_that_it_has_among_others(rows, contested, asked):
     """Whichever way a request takes."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    for statement in _schema():
+    for statement in schema.statements():
         connection.execute(statement)
     for key, result in rows.items():
-        tables.put_transformation(connection, hex_of(f"t{key}"), hex_of(f"t{result}"))
+        tables.put_transformations(connection, [(hex_of(f"t{key}"), hex_of(f"t{result}"))])
         tables.put_buffer_info(connection, hex_of(f"t{key}"), {"length": result})
     for key in contested & rows.keys():
         connection.execute(
@@ -164,12 +162,6 @@ def test_a_key_alone_has_the_answer_that_it_has_among_others(rows, contested, as
         among = reader(connection, keys).get(keys[asked])
         assert reader.alone(connection, keys[asked]) == among
     connection.close()
-
-
-def _schema():
-    from seamless_dask_cache.server import database
-
-    return database._schema()
 
 
 async def test_reads_that_may_be_long_stay_off_the_loop(tmp_path):
@@ -189,9 +181,7 @@ async def test_reads_that_may_be_long_stay_off_the_loop(tmp_path):
 async def test_reads_go_on_in_the_thread_after_a_slow_one(tmp_path):
     """With the same answers."""
     database = Database(tmp_path / "data.db", writable=True)
-    await database.write(
-        partial(tables.put_transformation, checksum=hex_of("t"), result=hex_of("r"))
-    )
+    await database.write(partial(tables.put_transformations, pairs=[(hex_of("t"), hex_of("r"))]))
     database._near._again_at = float("inf")
     assert await database.read(tables.transformation_results, hex_of("t")) == hex_of("r")
     assert await database.read(tables.transformation_results, hex_of("u")) is None

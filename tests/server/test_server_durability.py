@@ -144,11 +144,11 @@ async def test_writes_that_come_together_share_one_transaction(tmp_path):
     )
 
     def refuse(connection):
-        tables.put_transformation(connection, hex_of("refused"), hex_of("r"))
+        tables.put_transformations(connection, [(hex_of("refused"), hex_of("r"))])
         raise ValueError("refused")
 
     def put(n):
-        return partial(tables.put_transformation, checksum=hex_of(f"{n}"), result=hex_of("r"))
+        return partial(tables.put_transformations, pairs=[(hex_of(f"{n}"), hex_of("r"))])
 
     writes = [*(database.write(put(n)) for n in range(500)), database.write(refuse)]
     outcomes = await asyncio.gather(*writes, return_exceptions=True)
@@ -165,7 +165,7 @@ async def test_reads_that_come_together_share_one_statement(tmp_path):
     database._near._again_at = float("inf")
     for n in range(20):
         await database.write(
-            partial(tables.put_transformation, checksum=hex_of(f"t{n}"), result=hex_of(f"r{n}"))
+            partial(tables.put_transformations, pairs=[(hex_of(f"t{n}"), hex_of(f"r{n}"))])
         )
     statements: list[str] = []
     lane = database._reads._lane
@@ -205,7 +205,7 @@ def test_a_file_in_a_folder_that_takes_no_writes_can_be_served(server, tmp_path)
         script = f"""
 import os, pathlib
 import seamless_dask_cache.server.database as database
-database._schema()  # loads all that the interpreter needs, while it can still be read
+database.schema.statements()  # loads all that the interpreter needs, while it can still be read
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 connection = database._connect_reader(pathlib.Path({folder!r}) / {server.file.name!r})
