@@ -26,10 +26,11 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import BinaryIO, Literal
 
 from seamless_dask_cache.checksum import checksum_hex
 from seamless_dask_cache.errors import CorruptBufferError, StoreError
+from seamless_dask_cache.storage.arriving import ArrivingBuffer
 from seamless_dask_cache.storage.base import (
     BufferStore,
     Frames,
@@ -39,7 +40,7 @@ from seamless_dask_cache.storage.base import (
     refuse_mismatch,
 )
 from seamless_dask_cache.storage.private_memory import load
-from seamless_dask_cache.storage.seals import Seal, Sealing, pieces, seal_of, unpack
+from seamless_dask_cache.storage.seals import PART, Seal, Sealing, seal_of, unpack
 from seamless_dask_cache.storage.syncing import SYNCING
 
 _log = logging.getLogger(__name__)
@@ -160,30 +161,100 @@ class DirectoryStore(BufferStore):
 
     def _write(self, views: Sequence[memoryview], expected: str | None = None) -> Seal:
         """Write a buffer that may be known by its checksum already."""
+        with self.arriving(expected) as buffer:
+            for view in views:
+                buffer.write(view)
+        return buffer.seal()
+
+    @contextlib.contextmanager
+    def arriving(self, checksum: Key | None = None) -> Iterator[ArrivingBuffer]:
+        """Take a buffer that arrives part by part; it is stored when the context ends.
+
+        Parameters
+        ----------
+        checksum : str, bytes or Checksum, optional
+            What the buffer must turn out to be.
+
+        Yields
+        ------
+        ArrivingBuffer
+            To write the parts to.
+
+        Raises
+        ------
+        StoreError
+            When the content can't be written, or does not match the checksum. Nothing of it is
+            left in the store then, nor when the context ends by any other error.
+        """
+        expected = None if checksum is None else checksum_hex(checksum)
         try:
-            seal = self._write_file(views, expected)
+            with self._temporary() as path, ArrivingBuffer(path) as buffer:
+                yield buffer
+                self._take_in(buffer, expected)
         except StoreError:
             raise
         except OSError as exc:
             raise _store_error(exc, self._file(expected) if expected else self.path) from exc
-        self._keep_seal(seal)
-        return seal
+        self._keep_seal(buffer.seal())
 
-    def _write_file(self, views: Sequence[memoryview], expected: str | None) -> Seal:
-        with self._temporary() as temporary:
-            with temporary.open("xb", buffering=0) as file:
-                seal = _write_sealed(file, views)
-                path = self._file(seal.key)
-                if expected is not None:
-                    refuse_mismatch(seal.key, expected, str(self.path))
-                elif _size(path) == seal.nbytes:
-                    return seal  # nobody could know before it was hashed
-                number = file.fileno()
-                if self.durable is True or (self.durable == SOON and not SYNCING.soon(number)):
-                    os.fsync(number)
-            path.parent.mkdir(exist_ok=True)
-            temporary.replace(path)
-        return seal
+    def _take_in(self, buffer: ArrivingBuffer, expected: str | None) -> None:
+        seal = buffer.seal()
+        path = self._file(seal.key)
+        if expected is not None:
+            refuse_mismatch(seal.key, expected, str(self.path))
+        elif _size(path) == seal.nbytes:
+            return  # nobody could know before it was hashed
+        if self.durable is True or (self.durable == SOON and not SYNCING.soon(buffer.fileno())):
+            buffer.flush()
+        is_new = not path.parent.is_dir()
+        path.parent.mkdir(exist_ok=True)
+        buffer.path.replace(path)
+        if self.durable is True:
+            _flush_folder(path.parent)
+            if is_new:
+                _flush_folder(self.path)
+
+    def open(self, checksum: Key) -> BinaryIO | None:
+        """Open the file of a buffer; None if it is not here. Not verified: see `verify_file`.
+
+        Raises
+        ------
+        StoreError
+            When it can't be opened.
+        """
+        path = self._file(checksum_hex(checksum))
+        try:
+            # A fifo in its place would block.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as exc:
+            raise _store_error(exc, path) from exc
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return os.fdopen(descriptor, "rb")
+        os.close(descriptor)
+        return None
+
+    def verify_file(self, file: BinaryIO, checksum: Key) -> None:
+        """Compare an open buffer with its seal or checksum, without loading it.
+
+        Raises
+        ------
+        CorruptBufferError
+            When it does not match. The store has dropped it by then, if it could.
+        StoreError
+            When it can't be read.
+        """
+        key = checksum_hex(checksum)
+        nbytes = os.fstat(file.fileno()).st_size
+        try:
+            seal = self._seal_of_record(key) if nbytes >= _SEAL_FROM else None
+            if seal is None or seal.nbytes != nbytes or not seal.fits_parts(_parts(file)):
+                self._check_seal(_seal_of_file(file), key)
+        except (OSError, ValueError) as exc:  # ValueError: it became shorter meanwhile
+            if isinstance(exc, StoreError):
+                raise
+            raise StoreError(errno.EIO, str(exc), str(self._file(key))) from exc
 
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[Path]:
@@ -209,9 +280,12 @@ class DirectoryStore(BufferStore):
     def _verify(self, content: bytes | memoryview, key: str) -> None:
         if len(content) >= _SEAL_FROM and self._looks_right(content, key):
             return
-        seal = seal_of(content)
+        self._check_seal(seal_of(content), key)
+
+    def _check_seal(self, seal: Seal, key: str) -> None:
+        """Refuse and drop a buffer with the seal of another one; keep the seal of a good one."""
         try:
-            refuse_corrupt(seal.key, key, len(content), str(self._file(key)))
+            refuse_corrupt(seal.key, key, seal.nbytes, str(self._file(key)))
         except CorruptBufferError:
             _log.warning("dropping a corrupt buffer: %s", self._file(key))
             _removed(self._file(key))
@@ -220,11 +294,15 @@ class DirectoryStore(BufferStore):
         self._keep_seal(seal)
 
     def _looks_right(self, content: bytes | memoryview, key: str) -> bool:
+        seal = self._seal_of_record(key)
+        return seal is not None and seal.fits(content)
+
+    def _seal_of_record(self, key: str) -> Seal | None:
         try:
             seal = unpack(self._seal_file(key).read_bytes())
         except OSError:
-            return False
-        return seal is not None and seal.key == key and seal.fits(content)
+            return None
+        return seal if seal is not None and seal.key == key else None
 
     def _keep_seal(self, seal: Seal) -> None:
         # Whoever may only read, or finds the disk full, does without.
@@ -241,14 +319,28 @@ class DirectoryStore(BufferStore):
         _removed(self._seal_file(key))
 
 
-def _write_sealed(file: Any, views: Sequence[memoryview]) -> Seal:
+def _parts(file: BinaryIO) -> Iterator[bytes]:
+    """Read a file from its start in parts of a MiB."""
+    file.seek(0)
+    while part := file.read(PART):
+        yield part
+
+
+def _seal_of_file(file: BinaryIO) -> Seal:
     sealing = Sealing()
-    for piece in pieces(views):
-        sealing.add(piece)
-        while piece:
-            # A raw file may write less than it was given.
-            piece = piece[file.write(piece) :]
+    for part in _parts(file):
+        sealing.add(memoryview(part))
     return sealing.seal()
+
+
+def _flush_folder(path: Path) -> None:
+    """Bring the names in a folder to the disk, where the system can do that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _size(path: Path) -> int | None:

@@ -60,9 +60,10 @@ class Seal(NamedTuple):
 
     def fits(self, content: BytesLike) -> bool:
         """Tell whether a buffer looks like that."""
-        if len(content) != self.nbytes:
-            return False
-        parts = pieces([memoryview(content)])
+        return len(content) == self.nbytes and self.fits_parts(pieces([memoryview(content)]))
+
+    def fits_parts(self, parts: Iterable[BytesLike]) -> bool:
+        """Tell whether a buffer of this length looks like that, given in parts of a MiB."""
         return all(crc32(part) == code for part, code in zip(parts, self.codes, strict=True))
 
     def pack(self) -> bytes:
@@ -103,6 +104,11 @@ class Sealing:
         self._digest.update(piece)
         self._nbytes += len(piece)
 
+    @property
+    def nbytes(self) -> int:
+        """How long the buffer is so far."""
+        return self._nbytes
+
     def seal(self) -> Seal:
         """Return the seal of what was added."""
         return Seal(self._digest.hexdigest(), self._nbytes, tuple(self._codes))
@@ -116,13 +122,18 @@ def seal_of(content: BytesLike) -> Seal:
     return sealing.seal()
 
 
-def pieces(views: Iterable[memoryview]) -> Iterator[memoryview]:
+def pieces(views: Iterable[memoryview], position: int = 0) -> Iterator[memoryview]:
     """Cut a buffer, given in parts, so that no piece reaches across the end of a MiB.
 
     Small pieces are also faster: what works on them one after the other finds them in the
     processor's cache.
+
+    Parameters
+    ----------
+    views : iterable of memoryview
+    position : int
+        Where in the buffer the first of them starts, in bytes.
     """
-    position = 0
     for view in views:
         start = 0
         while start < len(view):

@@ -7,7 +7,9 @@ import multiprocessing
 import os
 import pickle
 import resource
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -24,7 +26,8 @@ from seamless_dask_cache.checksum import Checksum
 from seamless_dask_cache.errors import ConfigurationError, CorruptBufferError, StoreError
 from seamless_dask_cache.results import dump_result, load_result
 from seamless_dask_cache.storage import BufferStore, DirectoryStore, MemoryStore, open_store
-from seamless_dask_cache.storage import directory as directory_module
+from seamless_dask_cache.storage.arriving import ArrivingBuffer
+from seamless_dask_cache.storage.seals import seal_of
 
 SMALL = b"hello"
 LARGE = bytes(range(256)) * 8192  # 2 MiB: beyond the size from which files are mapped
@@ -393,16 +396,69 @@ except StoreError:
             def write(self, chunk):
                 return super().write(bytes(chunk)[:3])
 
-        file = Slow()
-        seal = directory_module._write_sealed(file, [memoryview(SMALL)])
-        assert file.getvalue() == SMALL and seal.key == key_of(SMALL)
+        class Place:
+            def open(self, *_, **__):
+                return Slow()
+
+        buffer = ArrivingBuffer(Place())
+        buffer.write(SMALL)
+        assert buffer._file.getvalue() == SMALL and buffer.seal().key == key_of(SMALL)
 
     def test_the_disk_is_only_waited_for_when_durable(self, store, monkeypatch):
+        """For the content, and for the name of the file and of a new folder."""
         calls = []
-        monkeypatch.setattr(os, "fsync", calls.append)
+        monkeypatch.setattr(
+            os, "fsync", lambda number: calls.append(stat.S_ISDIR(os.fstat(number).st_mode))
+        )
         store.put(key_of(SMALL), SMALL)
         DirectoryStore(store.path, durable=False).put(key_of(b"x"), b"x")
-        assert len(calls) == 1
+        assert calls == [False, True, True]
+
+    def test_a_buffer_that_arrives_in_parts_is_there_when_it_is_whole(self, store):
+        parts = [LARGE[:700_000], b"", LARGE[700_000:700_001], LARGE[700_001:]]
+        with store.arriving(key_of(LARGE)) as buffer:
+            for part in parts:
+                assert not store.has(key_of(LARGE))
+                buffer.write(part)
+        assert bytes(store.get(key_of(LARGE))) == LARGE
+        assert store._seal_of_record(key_of(LARGE)) == seal_of(LARGE)
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, StoreError])
+    def test_a_buffer_whose_arrival_is_broken_off_leaves_nothing(self, store, error):
+        with pytest.raises(error), store.arriving(key_of(LARGE)) as buffer:
+            buffer.write(LARGE[:100])
+            raise error("broken off")
+        with pytest.raises(StoreError), store.arriving(key_of(LARGE)) as buffer:
+            buffer.write(LARGE[:-1])
+        assert [path for path in store.path.rglob("*") if path.is_file()] == []
+
+    @pytest.mark.parametrize("content", [SMALL, LARGE])
+    @pytest.mark.parametrize("sealed", [True, False])
+    def test_an_open_buffer_is_verified_and_dropped_when_it_is_damaged(
+        self, store, content, sealed
+    ):
+        key = key_of(content)
+        store.put(key, content)
+        if not sealed:
+            shutil.rmtree(store.path / ".seals", ignore_errors=True)
+        with store.open(key) as file:
+            store.verify_file(file, key)
+            assert os.pread(file.fileno(), len(content) + 1, 0) == content
+        damaged = bytearray(content)
+        damaged[-1] ^= 1
+        store._file(key).write_bytes(damaged)
+        with store.open(key) as file, pytest.raises(CorruptBufferError):
+            store.verify_file(file, key)
+        assert store.open(key) is None
+
+    def test_only_files_are_opened(self, store):
+        path = store._file(key_of(SMALL))
+        path.parent.mkdir(parents=True)
+        os.mkfifo(path)
+        assert store.open(key_of(SMALL)) is None
+        path.unlink()
+        path.mkdir()
+        assert store.open(key_of(SMALL)) is None
 
 
 def _put_all(path, seed):
