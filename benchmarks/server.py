@@ -22,6 +22,7 @@ from pathlib import Path
 import click
 from rich.table import Table
 
+from benchmarks.published import environment
 from benchmarks.tables import show
 
 CONNECTIONS = 16
@@ -145,10 +146,7 @@ def _wait_for(port: int) -> None:
 
 def published(folder: Path) -> list[str]:
     """Install the published server in an environment of its own; return its command."""
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", "seamless-database"]
-    subprocess.run(pip, check=True)
-    return [str(folder / "bin" / "seamless-database")]
+    return [str(environment(folder).with_name("seamless-database"))]
 
 
 def _batches(port: int) -> float:
