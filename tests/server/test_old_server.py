@@ -23,16 +23,16 @@ class _ServerOfVersion01(http.server.BaseHTTPRequestHandler):
         self._answer_batch(b'{"results":{}}')
 
     def do_PUT(self):
-        body = self._answer_batch(b'{"stored":1,"existing":0,"diverged":[],"forgotten":0}')
-        self.server.bodies.append(body)
+        self._answer_batch(b'{"stored":1,"existing":0,"diverged":[],"forgotten":0}')
 
     def _answer_batch(self, answer):
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.command == "PUT":  # before the client hears of it
+            self.server.bodies.append(body)
         if json.loads(body)["type"] == "batch":
             self._answer(200, answer)
         else:
             self._answer(400, b"ERROR: Malformed request: unknown type")
-        return body
 
     def _answer(self, status, body):
         self.send_response(status)
