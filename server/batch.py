@@ -17,7 +17,12 @@ different results, there is ``"irreproducible": [hex, ...]``; no result of their
 - ``"cutoffs": [[skeleton, checksum, result, nbytes, seconds], ...]``; the first result stays, and a
   different one makes the cutoff uncertain for ever. A cutoff may name its transformation as a sixth
   part: when that is irreproducible or has another result in force, the cutoff is uncertain too;
-- ``"costs": {code: [runs, seconds, nbytes, loads, load_seconds]}``, which are added.
+- ``"costs": {code: [runs, seconds, nbytes, loads, load_seconds]}``, which are added;
+- ``"touch": [hex, ...]``: results that were used now. The answer then has ``"touched"``: how many
+  of them are known.
+
+Long answers come in parts, and no request may bring more than a million of anything
+(`protocol.MAX_ROWS`).
 
 Everything here runs in threads beside the event loop; nothing here knows HTTP or SQL.
 """
@@ -26,78 +31,135 @@ from __future__ import annotations
 
 import asyncio
 import binascii
+import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections import deque
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
 from . import batch_tables
-from .database import Database
+from .database import LONG_READERS, Database
+from .metrics import Metrics
 
 CHUNK = 8192
 """Lookups per statement: short enough to let others in between, long enough to be cheap."""
 
+CONTENT = 8 * 1024 * 1024
+"""Bytes of contents after which a part of an answer ends."""
+
+T = TypeVar("T")
+
 
 async def look_up(
-    database: Database, buffers: Path | None, transformations: list[str], inline: bool
-) -> bytes:
-    """Answer many lookups.
+    database: Database,
+    folder: Path | None,
+    transformations: Sequence[str],
+    inline: bool,
+    metrics: Metrics,
+) -> AsyncGenerator[bytes, None]:
+    """Answer many lookups, part by part, so that the answer is never in memory as a whole.
 
     Parameters
     ----------
     database : Database
-    buffers : Path, optional
+    folder : Path, optional
         Folder of large buffers, laid out as ``hh/<hex>``. Without it, the presence of what is not
         in the database is unknown.
-    transformations : list of str
+    transformations : sequence of str
     inline : bool
         Whether the contents of small results are wanted.
+    metrics : Metrics
+        Told of hits and misses.
 
-    Returns
-    -------
+    Yields
+    ------
     bytes
-        JSON.
+        The inside of a JSON object, without its braces: members with a comma between any two.
     """
     # Neighbours in the index are searched one after the other: half the time for a large file.
     keys = await asyncio.to_thread(sorted, transformations)
-    parts = await asyncio.gather(
-        *(
-            database.read_long(partial(_look_up_part, part, inline, buffers))
-            for part in _chunks(keys)
-        )
-    )
-    # Each part is a JSON object already; without their braces they make one large object.
-    return b'{"results":{' + b",".join(part[1:-1] for part in parts if len(part) > 2) + b"}}"
+    hits, between = 0, b""
+
+    def read(some: Sequence[str]) -> Coroutine[Any, Any, _Part]:
+        return database.read_long(partial(_look_up_part, some, inline, folder))
+
+    async with contextlib.aclosing(_ahead(map(read, _chunks(keys)))) as parts:
+        async for part in parts:
+            while True:
+                if part.text:
+                    yield between + part.text
+                    between = b","
+                hits += part.hits
+                if not part.rest:
+                    break
+                part = await read(part.rest)
+    metrics.looked_up(hits, len(keys) - hits)
+
+
+async def _ahead(reads: Iterator[Coroutine[Any, Any, T]]) -> AsyncGenerator[T, None]:
+    """Give the results of reads in order, while the next ones are under way."""
+    begun: deque[asyncio.Task[T]] = deque()
+    try:
+        for read in reads:
+            begun.append(asyncio.ensure_future(read))
+            if len(begun) > LONG_READERS:
+                yield await begun.popleft()
+        while begun:
+            yield await begun.popleft()
+    finally:
+        for task in begun:
+            task.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
 
 
 def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     return (keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK))
 
 
+class _Part(NamedTuple):
+    """What one read gave."""
+
+    text: bytes
+    """JSON without the braces."""
+    hits: int
+    rest: Sequence[str]
+    """Keys that are not looked up yet, as the contents grew too large."""
+
+
 def _look_up_part(
-    keys: Sequence[str], inline: bool, buffers: Path | None, connection: sqlite3.Connection
-) -> bytes:
-    folder = None if buffers is None else str(buffers)
-    rows = batch_tables.look_up(connection, keys, inline)
-    answers: dict[str, dict[str, Any]] = {
-        transformation: {
-            "result": result,
-            "content": base64_text(content),
-            "present": True if stored else is_present(folder, result),
-            "seconds": seconds,
-            "nbytes": nbytes,
-            "created": created,
-        }
-        for transformation, result, content, stored, seconds, nbytes, created, _ in rows
+    keys: Sequence[str], inline: bool, folder: Path | None, connection: sqlite3.Connection
+) -> _Part:
+    place = None if folder is None else str(folder)
+    answers: dict[str, dict[str, Any]] = {}
+    nbytes, rest = 0, keys[:0]
+    for row in batch_tables.look_up(connection, keys, inline):
+        answers[row[0]] = _answer(row, place)
+        nbytes += len(row[2] or b"")
+        if nbytes > CONTENT:
+            rest = keys[bisect_right(keys, row[0]) :]
+            break
+    return _Part(orjson.dumps(answers)[1:-1], len(answers), rest)
+
+
+def _answer(row: tuple[Any, ...], folder: str | None) -> dict[str, Any]:
+    _, result, content, stored, seconds, nbytes, created, files = row
+    answer = {
+        "result": result,
+        "content": base64_text(content),
+        "present": True if stored else is_present(folder, result),
+        "seconds": seconds,
+        "nbytes": nbytes,
+        "created": created,
     }
-    for row in rows:
-        if row[-1] is not None:
-            answers[row[0]]["files"] = orjson.Fragment(row[-1])
-    return orjson.dumps(answers)
+    if files is not None:
+        answer["files"] = orjson.Fragment(files)
+    return answer
 
 
 def base64_text(content: bytes | None) -> str | None:

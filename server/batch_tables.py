@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from .cache_tables import put_buffers
@@ -18,6 +19,7 @@ from .tables import (
     irreproducible_among,
     keys_as_json,
     remove_transformations,
+    touch,
     transformation_results,
 )
 
@@ -52,6 +54,8 @@ class Batch(NamedTuple):
     """Checksums, and what is noted about each, as JSON."""
     cutoffs: Sequence[Cutoff] = ()
     costs: Sequence[CodeCost] = ()
+    touch: Sequence[str] = ()
+    """Transformations whose results were used now."""
 
 
 class StoreReport(NamedTuple):
@@ -61,16 +65,17 @@ class StoreReport(NamedTuple):
     existing: int
     diverged: list[str]
     forgotten: int
+    touched: int
 
 
 def look_up(
     connection: sqlite3.Connection, transformations: Sequence[str], inline: bool
-) -> list[Row]:
-    """Look up many transformations in one statement.
+) -> Iterator[Row]:
+    """Look up many transformations in one statement, in the order in which they are given.
 
-    Returns
-    -------
-    list of tuple
+    Yields
+    ------
+    tuple
         For each known one: transformation, result, content or None, whether the content is in this
         file, seconds, bytes, time of creation, files that were read as JSON or None.
     """
@@ -85,7 +90,8 @@ def look_up(
         " LEFT JOIN files_read AS f ON f.checksum = t.checksum"
         " WHERE t.checksum NOT IN (SELECT checksum FROM irreproducible_transformation)"
     ).format(content="b.content" if inline else "NULL")
-    return connection.execute(query, (keys_as_json(transformations),)).fetchall()
+    with contextlib.closing(connection.execute(query, (keys_as_json(transformations),))) as rows:
+        yield from rows
 
 
 def store_batch(connection: sqlite3.Connection, batch: Batch) -> StoreReport:
@@ -109,7 +115,8 @@ def store_batch(connection: sqlite3.Connection, batch: Batch) -> StoreReport:
         [(item.transformation, item.result, now) for item in diverged],
     )
     names = list(dict.fromkeys(item.transformation for item in diverged))
-    return StoreReport(len(new), len(existing), names, forgotten)
+    touched = touch(connection, batch.touch, int(now))
+    return StoreReport(len(new), len(existing), names, forgotten, touched)
 
 
 def _classify(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from sqlite3 import Connection
 
@@ -37,16 +38,32 @@ async def get_batch(context: Context, fields: Fields) -> Answer:
     """Answer many lookups at once."""
     wanted = await required_checksums(fields, "transformations")
     inline, codes = fields.flag("inline", True), fields.checksums("codes")
-    named = [*wanted, *await asyncio.to_thread(fields.checksums, "inputs")]
-    found = await batch.look_up(context.database, context.buffers, wanted, inline)
+    inputs = await asyncio.to_thread(fields.checksums, "inputs")
+    parts = _answer_to_batch(context, wanted, inline, codes, inputs)
+    if len(wanted) > batch.CHUNK:
+        return parts
+    return b"".join([part async for part in parts])
+
+
+async def _answer_to_batch(
+    context: Context, wanted: list[str], inline: bool, codes: list[str], inputs: list[str]
+) -> AsyncIterator[bytes]:
+    text = b'{"results":{'
+    found = batch.look_up(context.database, context.folder, wanted, inline, context.metrics)
+    async with contextlib.aclosing(found) as parts:
+        async for part in parts:
+            yield text + part
+            text = b""
+    text += b"}"
     # Last: what is contested while results are read counts.
-    contested = await context.database.read_long(partial(tables.contested_among, checksums=named))
+    named = partial(tables.contested_among, checksums=[*wanted, *inputs])
+    contested = await context.database.read_long(named)
     if contested:
-        found = found[:-1] + b',"irreproducible":' + orjson.dumps(contested) + b"}"
-    if not codes:
-        return found
-    costs = await context.database.read_long(partial(cost_tables.costs_of, codes=codes))
-    return found[:-1] + b',"costs":' + orjson.dumps(costs) + b"}"
+        text += b',"irreproducible":' + orjson.dumps(contested)
+    if codes:
+        costs = await context.database.read_long(partial(cost_tables.costs_of, codes=codes))
+        text += b',"costs":' + orjson.dumps(costs)
+    yield text + b"}"
 
 
 @_handles("PUT", "batch")
@@ -55,7 +72,10 @@ async def put_batch(context: Context, fields: Fields) -> Answer:
     parsed = await asyncio.to_thread(writing.parse_batch, fields)
     report = await context.database.write(partial(batch_tables.store_batch, batch=parsed))
     context.leases.end(item.transformation for item in parsed.items)
-    return as_json(report._asdict())
+    answer = report._asdict()
+    if not fields.has("touch"):
+        del answer["touched"]  # older clients take no more than they know
+    return as_json(answer)
 
 
 @_handles("GET", "cutoffs")
@@ -64,7 +84,7 @@ async def get_cutoffs(context: Context, fields: Fields) -> Answer:
     wanted = await required_checksums(fields, "skeletons")
     inline = fields.flag("inline", True)
     limit = fields.count("limit", cutoffs.MAX_OF_SKELETON, cutoffs.MAX_OF_SKELETON) or 0
-    return await cutoffs.look_up(context.database, context.buffers, wanted, inline, limit)
+    return await cutoffs.look_up(context.database, context.folder, wanted, inline, limit)
 
 
 @_handles("GET", "divergences")

@@ -6,18 +6,30 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from .tables import one_by_one
+from .tables import keys_as_json, one_by_one
 
 ENTRY_COLUMNS = (
-    "checksum", "result", "function", "key_prefix", "seconds", "nbytes", "created", "format",
-)  # fmt: skip
+    *("checksum", "result", "function", "key_prefix", "seconds", "nbytes", "created", "format"),
+    "used",
+)
 
 
 def put_buffers(connection: sqlite3.Connection, buffers: Sequence[tuple[str, bytes]]) -> None:
-    """Keep contents whose checksums are verified already."""
+    """Keep contents whose checksums are verified already; a damaged one is replaced."""
     connection.executemany(
-        "INSERT OR IGNORE INTO buffer (checksum, content) VALUES (?, ?)", buffers
+        "INSERT INTO buffer (checksum, content) VALUES (?, ?) ON CONFLICT (checksum)"
+        " DO UPDATE SET content = excluded.content WHERE content IS NOT excluded.content",
+        buffers,
     )
+
+
+def buffer_lengths(connection: sqlite3.Connection, checksums: Sequence[str]) -> dict[str, int]:
+    """Tell how long the contents are that are here."""
+    query = (
+        "SELECT b.checksum, length(b.content) FROM json_each(?) AS wanted"
+        " CROSS JOIN buffer AS b ON b.checksum = wanted.value"
+    )
+    return dict(connection.execute(query, (keys_as_json(checksums),)).fetchall())
 
 
 @one_by_one
@@ -32,7 +44,7 @@ def buffer_content(connection: sqlite3.Connection, checksum: str) -> bytes | Non
 def entries(
     connection: sqlite3.Connection, prefix: str | None, limit: int, offset: int
 ) -> list[dict[str, Any]]:
-    """List cache entries, newest first.
+    """List cache entries, newest first; ``used`` is when they were last touched, if ever.
 
     Parameters
     ----------
@@ -43,9 +55,10 @@ def entries(
         How many, and how many to skip.
     """
     rows = connection.execute(
-        "SELECT checksum, result, function, key_prefix, seconds, nbytes, created, format"
-        " FROM cache_entry WHERE ?1 IS NULL OR substr(key_prefix, 1, length(?1)) = ?1"
-        " ORDER BY created DESC, checksum LIMIT ?2 OFFSET ?3",
+        "SELECT e.checksum, result, function, key_prefix, seconds, nbytes, created, format, u.at"
+        " FROM cache_entry AS e LEFT JOIN last_use AS u ON u.checksum = from_hex(e.checksum)"
+        " WHERE ?1 IS NULL OR substr(key_prefix, 1, length(?1)) = ?1"
+        " ORDER BY created DESC, e.checksum LIMIT ?2 OFFSET ?3",
         (prefix, limit, offset),
     )
     return [dict(zip(ENTRY_COLUMNS, row, strict=True)) for row in rows]
@@ -69,3 +82,20 @@ _SUMMARY = {
 def summary(connection: sqlite3.Connection) -> dict[str, float]:
     """Count rows and bytes; ``seconds`` and ``result_bytes`` are those of the cache entries."""
     return {name: connection.execute(query).fetchone()[0] for name, query in _SUMMARY.items()}
+
+
+_COUNTED = (
+    *("transformation", "meta_data", "buffer_info", "expression", "syntactic_to_semantic"),
+    *("bucket_probe", "irreproducible_transformation", "buffer", "cache_entry", "recipe", "note"),
+    *("cutoff", "cost", "files_read", "divergence", "last_use"),
+)
+
+
+def counts(connection: sqlite3.Connection) -> dict[str, int]:
+    """Count the rows of the tables, and the bytes in ``buffer`` (as ``small_buffer_bytes``)."""
+    found = {
+        table: int(connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0])
+        for table in _COUNTED
+    }
+    bytes_ = connection.execute(_SUMMARY["buffer_bytes"]).fetchone()[0]
+    return {**found, "small_buffer_bytes": int(bytes_)}

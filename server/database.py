@@ -49,6 +49,8 @@ class Database:
         The SQLite file. Created when it does not exist and `writable` is true.
     writable : bool
         Whether writes are accepted.
+    committed : callable, optional
+        Told, on the event loop, how many writes shared a commit.
 
     Raises
     ------
@@ -60,12 +62,15 @@ class Database:
     The coroutines belong to one event loop; SQLite runs in threads of its own.
     """
 
-    def __init__(self, path: Path, *, writable: bool):
+    def __init__(
+        self, path: Path, *, writable: bool, committed: Callable[[int], None] | None = None
+    ):
+        self.path = path
         self._writer: Lane | None = None
         self._writes: Gathering[Write | Row] | None = None
         if writable:
             self._writer = _lane(path, "writer", _connect_writer)
-            self._writes = Gathering(self._writer, commit_together)
+            self._writes = Gathering(self._writer, commit_together, committed)
         reader = _lane(path, "reader", _connect_reader)
         # A writer has made every table; only without one may a reader have stand-ins to give up.
         self._prepare = _as_it_is if writable else _on_real_tables
@@ -155,6 +160,7 @@ def _connect(uri: str) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA cache_size = -65536")
         connection.execute("PRAGMA mmap_size = 1073741824")
+        connection.create_function("from_hex", 1, bytes.fromhex, deterministic=True)
         connection.execute("SELECT count(*) FROM sqlite_master")  # only now the file is read
     except BaseException:
         connection.close()

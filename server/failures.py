@@ -5,17 +5,33 @@
     RequestError            a request that is answered with an error; has a ``status``
     +-- MalformedError      400  the request makes no sense; the text says which part
     +-- UnauthorizedError   401  the token is missing or wrong
+    +-- ForbiddenError      403  the token is one for reading only
     +-- UnknownKeyError     404  nothing is recorded under this key
     +-- ReadOnlyError       405  this server takes no writes
+    +-- SlowError           408  the body did not arrive in time
     +-- ConflictError       409  the write contradicts what is recorded
-    +-- TooLargeError       413  the body is larger than the server accepts
+    +-- TooLargeError       413  the request is larger than the server accepts
+    +-- NotInstalledError   501  this needs a package that is not installed
+    +-- BusyError           503  the server has no room for this at the moment
+    +-- StorageError        507  the folder of buffers cannot take this; or 403, or 503
     StartupError            the server cannot start; has an ``exit_code``
     +-- FileHeldError       another writable server holds the file
+    MaintenanceError        a database file cannot be copied or checked
 """
 
 from __future__ import annotations
 
+import errno
 import sqlite3
+
+_STATUS_OF = {
+    errno.ENOSPC: 507,
+    errno.EDQUOT: 507,
+    errno.EFBIG: 507,
+    errno.EACCES: 403,
+    errno.EPERM: 403,
+    errno.EROFS: 403,
+}
 
 
 class RequestError(Exception):
@@ -34,6 +50,12 @@ class UnauthorizedError(RequestError):
     status = 401
 
 
+class ForbiddenError(RequestError):
+    """The bearer token is one for reading only."""
+
+    status = 403
+
+
 class UnknownKeyError(RequestError):
     """Nothing is recorded under this key."""
 
@@ -49,6 +71,12 @@ class ReadOnlyError(RequestError):
     status = 405
 
 
+class SlowError(RequestError):
+    """The body did not arrive in time."""
+
+    status = 408
+
+
 class ConflictError(RequestError):
     """The write contradicts what is recorded."""
 
@@ -56,9 +84,46 @@ class ConflictError(RequestError):
 
 
 class TooLargeError(RequestError):
-    """The body is larger than the server accepts."""
+    """The request is larger than the server accepts."""
 
     status = 413
+
+
+class NotInstalledError(RequestError):
+    """This needs a package that is not installed.
+
+    Parameters
+    ----------
+    extra : str
+        The extra of this distribution that brings it.
+    reason : str
+        What Python said.
+    """
+
+    status = 501
+
+    def __init__(self, extra: str, reason: str):
+        super().__init__(f"This needs 'seamless-dask-cache[{extra}]' ({reason})")
+
+
+class BusyError(RequestError):
+    """The server has no room for this at the moment."""
+
+    status = 503
+
+
+class StorageError(RequestError):
+    """The folder of buffers failed.
+
+    Parameters
+    ----------
+    error : OSError
+        What the system said.
+    """
+
+    def __init__(self, error: OSError):
+        super().__init__(f"The folder of buffers failed: {error.strerror or error}")
+        self.status = _STATUS_OF.get(error.errno or 0, 503)
 
 
 class StartupError(Exception):
@@ -71,6 +136,10 @@ class FileHeldError(StartupError):
     """Another writable server holds the file: worth trying again later (``EX_TEMPFAIL``)."""
 
     exit_code = 75
+
+
+class MaintenanceError(Exception):
+    """A database file cannot be copied or checked, and the text says why."""
 
 
 def storage_status(error: sqlite3.Error) -> int:

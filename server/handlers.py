@@ -39,6 +39,7 @@ async def get_transformation(context: Context, fields: Fields) -> Answer:
     result: str | None = await context.database.read(
         tables.transformation_results, fields.checksum()
     )
+    context.metrics.looked_up(result is not None, result is None)
     return result
 
 
@@ -199,14 +200,14 @@ async def get_rev_expression(context: Context, fields: Fields) -> Answer:
     return as_json(found or None)
 
 
-def _probe_key(fields: Fields) -> tuple[str, str]:
-    return fields.text("bucket_kind"), fields.text("label", empty=False)
+def _probe_key(fields: Fields, *, empty: bool) -> tuple[str, str]:
+    return fields.text("bucket_kind"), fields.text("label", empty=empty)
 
 
 @_handles("GET", "bucket_probe")
 async def get_bucket_probe(context: Context, fields: Fields) -> Answer:
     """Give the probe of a bucket."""
-    kind, label = _probe_key(fields)
+    kind, label = _probe_key(fields, empty=True)
     row = await context.database.read(tables.bucket_probe, (kind, label))
     if row is None:
         return None
@@ -225,7 +226,7 @@ async def get_bucket_probe(context: Context, fields: Fields) -> Answer:
 @_handles("PUT", "bucket_probe")
 async def put_bucket_probe(context: Context, fields: Fields) -> Answer:
     """Set the probe of a bucket."""
-    kind, label = _probe_key(fields)
+    kind, label = _probe_key(fields, empty=False)
     if kind not in BUCKET_KINDS:
         raise fields.refuse(f"bucket_kind must be one of {', '.join(sorted(BUCKET_KINDS))}")
     tokens = fields.mapping("freshness_tokens")

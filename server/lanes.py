@@ -94,13 +94,19 @@ class Gathering(Generic[Job]):
         Where the jobs are done.
     perform : callable
         Does many jobs on a connection and returns one `Outcome` for each, in order.
+    performed : callable, optional
+        Told, on the event loop, how many jobs were done together.
     """
 
     def __init__(
-        self, lane: Lane, perform: Callable[[sqlite3.Connection, list[Job]], list[Outcome]]
+        self,
+        lane: Lane,
+        perform: Callable[[sqlite3.Connection, list[Job]], list[Outcome]],
+        performed: Callable[[int], None] | None = None,
     ):
         self._lane = lane
         self._perform = perform
+        self._performed = performed
         self._waiting: list[tuple[Job, asyncio.Future[Any]]] = []
         self._drain: asyncio.Task[None] | None = None
 
@@ -123,6 +129,8 @@ class Gathering(Generic[Job]):
             group, self._waiting = self._waiting, []
             jobs = [job for job, _ in group]
             outcomes = await self._outcomes(jobs)
+            if self._performed is not None:
+                self._performed(len(jobs))
             for (_, future), outcome in zip(group, outcomes, strict=True):
                 _settle(future, outcome)
 

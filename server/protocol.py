@@ -22,22 +22,53 @@ PROTOCOL = ("seamless", "database", "2.2")
 MAX_INTEGER = 2**63 - 1
 """The largest integer that SQLite holds."""
 
+MAX_ROWS = 1_000_000
+"""Lookups, or write-backs, or anything else of which a request brings many."""
+
 _is_checksum = re.compile("[0-9a-fA-F]{64}").fullmatch
 _is_lower_checksum = re.compile("[0-9a-f]{64}").fullmatch
 
 
-def encode(value: object, what: str, option: int = 0) -> str:
+_has_long_number = re.compile(rb"[:\[,]\s*-?[0-9]{19}").search
+_has_surrogate = re.compile(rb"\\u[dD][89abAB]").search
+
+
+def decode(text: bytes) -> Any:
+    """Read JSON, without losing what orjson cannot hold.
+
+    These are integers of more than 64 bits, of which it makes floats, and halves of surrogate pairs
+    (names of files that are not UTF-8), which it refuses.
+
+    Raises
+    ------
+    ValueError, RecursionError
+        It is not JSON, or nested too deeply.
+    """
+    if _has_long_number(text) or _has_surrogate(text):
+        return json.loads(text, parse_constant=_no_number)
+    return orjson.loads(text)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def encode(value: object, what: str) -> str:
     """Give the JSON text of a value that came out of a request.
 
     Raises
     ------
     MalformedError
-        The value is nested more deeply than JSON is written here (254 levels).
+        The value is nested too deeply, or holds a number that JSON does not have.
     """
     try:
-        return orjson.dumps(value, option=option).decode()
-    except (TypeError, RecursionError):
-        raise MalformedError(f"{what} is nested too deeply") from None
+        return orjson.dumps(value).decode()
+    except (TypeError, RecursionError):  # of what `decode` leaves whole, or nested deeply
+        pass
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    except (ValueError, RecursionError):
+        raise MalformedError(f"{what} is nested too deeply, or holds no number of JSON") from None
 
 
 def checksum(value: object, what: str) -> str:
@@ -55,16 +86,24 @@ def checksum(value: object, what: str) -> str:
     return value.lower()
 
 
-def checksums(value: object, what: str, most: int | None = None) -> list[str]:
+def checksums(value: object, what: str, most: int = MAX_ROWS) -> list[str]:
     """Check a list of checksums, of limited length."""
     if not isinstance(value, list):
         raise MalformedError(f"{what} must be a list of checksums")
-    if most is not None and len(value) > most:
-        raise MalformedError(f"{what} has more than {most} checksums")
+    if len(value) > most:
+        raise MalformedError(f"{what} has more than {most} checksums; send them in parts")
     # One pass at C speed for what is right: a batch may bring a million of them.
     if _all_lower(value):
         return value
     return [checksum(item, f"{what}[{index}]") for index, item in enumerate(value)]
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _all_lower(values: list[Any]) -> bool:
@@ -111,7 +150,7 @@ class Fields:
             return value
         return checksum(value, f"Malformed {self.what}: {name}")
 
-    def checksums(self, name: str, *, most: int | None = None) -> list[str]:
+    def checksums(self, name: str, *, most: int = MAX_ROWS) -> list[str]:
         """Give a list of checksums, of limited length; an empty one when the field is missing."""
         return checksums(self._values.get(name, []), f"Malformed {self.what}: {name}", most)
 
@@ -120,6 +159,8 @@ class Fields:
         value = self._values.get(name)
         if not isinstance(value, str) or not (value or empty):
             raise self.refuse(f"{name} must be a text")
+        if not value.isascii() and not _is_unicode(value):
+            raise self.refuse(f"{name} must be a text of Unicode characters")
         if longest is not None and len(value) > longest:
             raise self.refuse(f"{name} (constraint violation) has more than {longest} characters")
         return value
@@ -128,11 +169,13 @@ class Fields:
         """Give a text, or None when it is missing or null."""
         return self.text(name) if self.has(name) else None
 
-    def items(self, name: str) -> list[Any]:
-        """Give a list; an empty one when the field is missing."""
+    def items(self, name: str, most: int = MAX_ROWS) -> list[Any]:
+        """Give a list, of limited length; an empty one when the field is missing."""
         value = self._values.get(name, [])
         if not isinstance(value, list):
             raise self.refuse(f"{name} must be a list")
+        if len(value) > most:
+            raise self.refuse(f"{name} has more than {most} items; send them in parts")
         return value
 
     def flag(self, name: str, default: bool) -> bool:
@@ -166,8 +209,8 @@ class Fields:
         value = self._values.get(name)
         if isinstance(value, str):
             try:
-                value = orjson.loads(value)
-            except orjson.JSONDecodeError:
+                value = decode(value.encode())
+            except (ValueError, RecursionError):
                 raise self.refuse(f"{name} must be a JSON object") from None
         if not isinstance(value, dict):
             raise self.refuse(f"{name} must be a JSON object")

@@ -1,23 +1,28 @@
 """What every handler is made of, and how handlers are found.
 
-A handler takes the context and the fields of a request, and returns a text, or bytes that are JSON,
-or None for an unknown key; whatever goes wrong is raised.
+A handler takes the context and the fields of a request, and returns an `Answer`; whatever goes
+wrong is raised.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import orjson
 
+from .buffers import Buffers
 from .database import Database
 from .leases import Leases
+from .metrics import Metrics
+from .promises import Promises
 from .protocol import Fields
 
-Answer = str | bytes | None
+Answer = str | bytes | AsyncIterator[bytes] | None
+"""A text; JSON, whole or in parts; None for an unknown key."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +32,25 @@ class Context:
     Parameters
     ----------
     database : Database
-    buffers : Path or None
-        Folder of large buffers, to tell which are there.
+    folder : Path or None
+        Folder of large buffers.
     leases : Leases
         Who computes what at this moment.
+    promises : Promises
+        Which buffers will come.
+    metrics : Metrics
     """
 
     database: Database
-    buffers: Path | None
+    folder: Path | None
     leases: Leases = field(default_factory=Leases)
+    promises: Promises = field(default_factory=Promises)
+    metrics: Metrics = field(default_factory=Metrics)
+
+    @cached_property
+    def buffers(self) -> Buffers:
+        """Where buffers are."""
+        return Buffers(self.database, self.folder)
 
 
 Handler = Callable[[Context, Fields], Awaitable[Answer]]

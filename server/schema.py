@@ -72,8 +72,9 @@ def bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
     for statement in statements():
         connection.execute(statement)
     if _has_index(connection, PUBLISHED_INDICES[0]):
-        logger.info("another program wrote to %s: completing its reverse records", path)
+        logger.info("another program wrote to %s: bringing our records up to date", path)
         _complete_reverse_records(connection)
+        _forget_what_is_no_result(connection)
     for name in PUBLISHED_INDICES:
         connection.execute(f'DROP INDEX IF EXISTS "{name}"')
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -111,6 +112,24 @@ def _complete_reverse_records(connection: sqlite3.Connection) -> None:
         "INSERT INTO rev_transformation (result, checksum)"
         " SELECT result, checksum FROM transformation"
         " EXCEPT SELECT result, checksum FROM rev_transformation"
+    )
+
+
+def _forget_what_is_no_result(connection: sqlite3.Connection) -> None:
+    """Remove what we know about results that the other program overwrote or removed.
+
+    Files that were read stay a condition of what was overwritten: see `tables.put_transformations`.
+    """
+    connection.execute(
+        "DELETE FROM cache_entry WHERE checksum IN (SELECT e.checksum FROM cache_entry AS e"
+        " LEFT JOIN transformation AS t ON t.checksum = e.checksum WHERE t.result IS NOT e.result)"
+    )
+    connection.execute(
+        "DELETE FROM files_read WHERE checksum NOT IN (SELECT checksum FROM transformation)"
+    )
+    connection.execute(
+        "DELETE FROM last_use WHERE lower(hex(checksum)) NOT IN"
+        " (SELECT checksum FROM transformation)"
     )
 
 

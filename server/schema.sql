@@ -86,6 +86,12 @@ CREATE TABLE IF NOT EXISTS "cache_entry" (
     "format" TEXT
 ) WITHOUT ROWID;
 
+-- When the result of a transformation was last used, in seconds since 1970; where it was told.
+CREATE TABLE IF NOT EXISTS "last_use" (
+    "checksum" BLOB(32) NOT NULL PRIMARY KEY,
+    "at" INTEGER NOT NULL
+) WITHOUT ROWID;
+
 -- Which files a computation was seen to read, and their states: a result counts only while they are so.
 -- They stay a condition when another program overwrites the result: at worst it is computed again.
 CREATE TABLE IF NOT EXISTS "files_read" (

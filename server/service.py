@@ -7,13 +7,16 @@ import contextlib
 import logging
 import signal
 import socket
+import ssl
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 from aiohttp import web
 
-from .app import Activity, build_server
+from .app import build_server
 from .database import Database
+from .front import Activity
+from .metrics import Metrics
 from .ownership import owning
 from .registry import Context
 from .settings import Settings, bind
@@ -43,8 +46,11 @@ def run(settings: Settings, status: StatusFile | None = None) -> None:
         if settings.writable:
             stack.enter_context(owning(settings.file))
         listener = stack.enter_context(bind(settings.host, settings.ports))
-        database = Database(settings.file, writable=settings.writable)
-        _run(_serve(settings, database, listener, status))
+        tls = settings.tls_context()
+        metrics = Metrics()
+        database = Database(settings.file, writable=settings.writable, committed=metrics.committed)
+        context = Context(database, settings.buffers, metrics=metrics)
+        _run(_serve(settings, context, listener, tls, status))
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
@@ -58,13 +64,17 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
 
 
 async def _serve(
-    settings: Settings, database: Database, listener: socket.socket, status: StatusFile | None
+    settings: Settings,
+    context: Context,
+    listener: socket.socket,
+    tls: ssl.SSLContext | None,
+    status: StatusFile | None,
 ) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     activity = Activity()
-    async with _listening(settings, database, listener, activity):
+    async with _listening(settings, context, listener, tls, activity):
         port = listener.getsockname()[1]
         if status is not None:
             status.running(port)
@@ -75,27 +85,35 @@ async def _serve(
 
 @contextlib.asynccontextmanager
 async def _listening(
-    settings: Settings, database: Database, listener: socket.socket, activity: Activity
+    settings: Settings,
+    context: Context,
+    listener: socket.socket,
+    tls: ssl.SSLContext | None,
+    activity: Activity,
 ) -> AsyncIterator[None]:
     server = build_server(
-        Context(database, settings.buffers),
+        context,
         writable=settings.writable,
-        token=settings.token,
+        access=settings.access,
         max_body=settings.max_body,
+        max_upload=settings.max_upload,
+        patience=settings.patience,
         activity=activity,
+        log_requests=settings.log_requests,
     )
     runner = web.ServerRunner(server, shutdown_timeout=0.2)
     await runner.setup()
-    site = web.SockSite(runner, listener)
+    site = web.SockSite(runner, listener, ssl_context=tls)
     try:
         await site.start()
         yield
         # aiohttp's own shutdown drops what is still on its way of a request that has begun.
         await site.stop()
+        context.promises.close()
         await activity.finish(STOP_SECONDS)
     finally:
         await runner.cleanup()
-        await database.close()
+        await context.database.close()
 
 
 async def _until_stopped(stop: asyncio.Event, activity: Activity, timeout: float | None) -> None:
@@ -109,7 +127,12 @@ async def _until_stopped(stop: asyncio.Event, activity: Activity, timeout: float
 
 def _announce(settings: Settings, port: int) -> None:
     mode = "writable" if settings.writable else "read-only"
-    logger.info("serving %s (%s) on http://%s:%d", settings.file, mode, settings.host, port)
+    scheme = "http" if settings.tls is None else "https"
+    logger.info(
+        "serving %s (%s) on %s://%s:%d",
+        *(settings.file, mode, scheme, settings.host, port),
+        extra={"file": str(settings.file), "mode": mode, "host": settings.host, "port": port},
+    )
     if settings.is_open_to_strangers:
         logger.warning(
             "ANYBODY who reaches %s:%d can write to this database, and so run code on the clusters "

@@ -5,16 +5,24 @@ from __future__ import annotations
 import ipaddress
 import random
 import socket
-from dataclasses import dataclass
+import ssl
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from .access import Access
 from .failures import StartupError
 
 RANDOM_PORTS = (49152, 65535)
 """The dynamic ports; one of them is taken when none is asked for, as the published server does."""
 
-MAX_BODY = 1024 * 1024 * 1024
+MAX_BODY = 1024**3
 """Largest body of a request in bytes; a million lookups take 70 million."""
+
+MAX_UPLOAD = 1024**4
+"""Largest buffer in bytes."""
+
+PATIENCE = 60.0
+"""Seconds for which a client may be silent or very slow in the midst of a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +37,20 @@ class Settings:
     ports : tuple of int
         First and last port to choose from.
     writable : bool
-    status_file : Path, optional
-        JSON file that reports the port and whether the server runs.
     timeout : float, optional
         Seconds of inactivity after which the server stops.
-    token : str, optional
-        What every request must present.
+    access : Access
+        Who may do what.
+    tls : tuple of Path, optional
+        Files of a certificate (with its chain) and of its key, in PEM.
     buffers : Path, optional
-        Folder of large buffers, to tell which are there.
-    max_body : int
-        Largest body in bytes.
+        Folder of large buffers.
+    max_body, max_upload : int
+        Largest body of a request, and largest buffer, in bytes.
+    patience : float
+        Seconds for which a client may be silent or very slow in the midst of a request.
+    log_requests : bool
+        Whether each request gets a line of the log.
 
     Raises
     ------
@@ -50,11 +62,14 @@ class Settings:
     host: str = "0.0.0.0"
     ports: tuple[int, int] = RANDOM_PORTS
     writable: bool = False
-    status_file: Path | None = None
     timeout: float | None = None
-    token: str | None = None
+    access: Access = field(default_factory=Access)
+    tls: tuple[Path, Path] | None = None
     buffers: Path | None = None
     max_body: int = MAX_BODY
+    max_upload: int = MAX_UPLOAD
+    patience: float = PATIENCE
+    log_requests: bool = False
 
     def __post_init__(self) -> None:
         first, last = self.ports
@@ -62,6 +77,15 @@ class Settings:
             raise StartupError("ports must be between 0 and 65535, START not above END")
         if self.timeout is not None and not self.timeout > 0:
             raise StartupError("--timeout must be a positive number")
+        if not self.patience > 0:
+            raise StartupError("--patience must be a positive number")
+        if min(self.max_body, self.max_upload) < 1:
+            raise StartupError("--max-body and --max-buffer must be positive numbers")
+        if self.writable and self.access.read_token is not None and self.access.write_token is None:
+            raise StartupError(
+                "a writable server with --read-token-file needs --token-file, else anybody may"
+                " write"
+            )
         if not self.writable and not self.file.exists():
             raise StartupError(
                 f"database file {str(self.file)!r} must exist when --writable is not set"
@@ -70,7 +94,29 @@ class Settings:
     @property
     def is_open_to_strangers(self) -> bool:
         """Whether anybody on the network may write."""
-        return self.writable and self.token is None and not is_loopback(self.host)
+        return self.writable and self.access.write_token is None and not is_loopback(self.host)
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """Load certificate and key; None without TLS.
+
+        Raises
+        ------
+        StartupError
+            They cannot be read, or do not belong together.
+        """
+        if self.tls is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        certificate, key = self.tls
+        try:
+            context.load_cert_chain(certificate, key, password=_no_password)
+        except (OSError, ValueError) as error:
+            raise StartupError(f"cannot use {certificate} with {key} for TLS: {error}") from error
+        return context
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted, and nobody is there to type its password")
 
 
 def is_loopback(host: str) -> bool:

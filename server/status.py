@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -31,7 +32,7 @@ class StatusFile:
 
     def __init__(self, path: Path):
         self._path = path
-        self._is_running = False
+        self._port: int | None = None
         deadline = time.monotonic() + GRACE
         while not path.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -40,12 +41,19 @@ class StatusFile:
     def running(self, port: int) -> None:
         """Say that the server answers on a port."""
         self._write(port=port, status="running")
-        self._is_running = True
+        self._port = port
 
     def failed(self) -> None:
-        """Say that the server could not start; nothing once it was running."""
-        if not self._is_running:
-            self._write(status="failed")
+        """Say that the server could not start, or that it broke down."""
+        self._write(status="failed")
+
+    def stopped(self) -> None:
+        """Say that the server stopped; nothing where another one has taken the file over."""
+        mine = {"port": self._port, "status": "running"}
+        with contextlib.suppress(StartupError, OSError):
+            found = self._read()
+            if {name: found.get(name) for name in mine} == mine:
+                self._write(status="stopped")
 
     def _read(self) -> dict[str, Any]:
         try:

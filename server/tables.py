@@ -7,6 +7,7 @@ holds. Arguments are checked already. JSON columns are handed out as the text th
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import orjson
 
 from .failures import ConflictError, UnknownKeyError
+from .protocol import decode, encode
 
 Row = tuple[Any, ...]
 
@@ -179,7 +181,7 @@ def put_transformations(connection: sqlite3.Connection, pairs: Sequence[Row]) ->
 
     Of two results for one transformation, the later wins.
     """
-    wanted = dict(pairs)
+    wanted: dict[str, str] = dict(pairs)
     known = transformation_results(connection, list(wanted))
     old = [(checksum, was) for checksum, was in known.items() if was != wanted[checksum]]
     if old:
@@ -220,7 +222,7 @@ def put_buffer_info(connection: sqlite3.Connection, checksum: str, value: dict[s
     """Add to what is known about a buffer; new facts win over old ones of the same name."""
     known = buffer_infos(connection, [checksum]).get(checksum)
     merged = {**(_decoded(known) or {}), **value}
-    text = orjson.dumps(merged, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2).decode()
+    text = json.dumps(merged, sort_keys=True, indent=2)  # as the published server writes it
     connection.execute(
         "REPLACE INTO buffer_info (checksum, buffer_info) VALUES (?, ?)", (checksum, text)
     )
@@ -269,7 +271,7 @@ def put_execution_record(
     put_transformations(connection, [(checksum, result)])
     connection.execute(
         "INSERT OR IGNORE INTO meta_data (checksum, result, metadata) VALUES (?, ?, ?)",
-        (checksum, result, orjson.dumps(record).decode()),
+        (checksum, result, encode(record, "the record")),
     )
 
 
@@ -288,8 +290,8 @@ def _require_same_record(
 def _decoded(text: str | None) -> dict[str, Any] | None:
     """Read a JSON column; None where a file of another program holds something else."""
     try:
-        value = orjson.loads(text or "null")
-    except orjson.JSONDecodeError:
+        value = decode((text or "null").encode())
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -331,6 +333,29 @@ def remove_transformations(connection: sqlite3.Connection, pairs: Sequence[Row])
     connection.executemany("DELETE FROM meta_data WHERE checksum = ?", checksums)
     connection.executemany("DELETE FROM cache_entry WHERE checksum = ?", checksums)
     connection.executemany("DELETE FROM files_read WHERE checksum = ?", checksums)
+    connection.executemany(
+        "DELETE FROM last_use WHERE checksum = ?",
+        [(bytes.fromhex(checksum),) for checksum, _ in pairs],
+    )
+
+
+def touch(connection: sqlite3.Connection, transformations: Sequence[str], now: int) -> int:
+    """Note when results were used; tell how many of them there are.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+    transformations : sequence of str
+    now : int
+        Seconds since 1970.
+    """
+    known = list(transformation_results(connection, transformations)) if transformations else []
+    connection.executemany(
+        "INSERT INTO last_use (checksum, at) VALUES (?, ?)"
+        " ON CONFLICT (checksum) DO UPDATE SET at = max(at, excluded.at)",
+        [(bytes.fromhex(checksum), now) for checksum in known],
+    )
+    return len(known)
 
 
 def forget_cutoffs(connection: sqlite3.Connection, results: Iterable[str]) -> None:

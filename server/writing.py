@@ -49,6 +49,7 @@ def parse_batch(fields: Fields) -> Batch:
         notes=_notes(fields),
         cutoffs=_cutoffs(fields),
         costs=_costs(fields),
+        touch=fields.checksums("touch"),
     )
 
 

@@ -1,0 +1,136 @@
+"""Connections that slow clients cannot keep: what a client must do within which time.
+
+============================  =====================================================================
+sends nothing at all          `IDLE_SECONDS`, also between two requests
+sends the head of a request   the *patience*, from the first byte on
+sends the body                the patience, and a second more for every `SLOWEST` bytes (`bodies`)
+takes the answer              the patience, for each piece of it that fits into the system's buffers
+============================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+from .metrics import Metrics
+
+IDLE_SECONDS = 75.0
+"""How long a connection may stay open without a request."""
+
+
+class Connection(web.RequestHandler):
+    """One connection of a client.
+
+    Parameters
+    ----------
+    manager, loop, settings
+        As for `aiohttp.web.RequestHandler`.
+    patience : float
+        Seconds.
+    """
+
+    def __init__(
+        self,
+        manager: web.Server,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        patience: float,
+        **settings: Any,
+    ):
+        super().__init__(manager, loop=loop, **settings)
+        self._clock = loop
+        self._patience = patience
+        self._is_answering = False
+        self._since: float | None = None  # when the first byte came that no request has used
+        self._head: asyncio.TimerHandle | None = None
+        self._answer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """Say that the head of a request is there."""
+        self._is_answering = True
+
+    def end(self) -> None:
+        """Say that a request was answered."""
+        self._is_answering, self._since = False, None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start to look after the connection."""
+        super().connection_made(transport)
+        self._look_later()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Look after it no more."""
+        for timer in (self._head, self._answer):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Note when something came."""
+        if self._since is None:
+            self._since = self._clock.time()
+        super().data_received(data)
+
+    def pause_writing(self) -> None:
+        """Give the client some time to take what waits for it."""
+        super().pause_writing()
+        self._answer = self._clock.call_later(self._patience, self._give_up)
+
+    def resume_writing(self) -> None:
+        """Go on: the client takes its answer."""
+        super().resume_writing()
+        if self._answer is not None:
+            self._answer.cancel()
+
+    def _look_later(self) -> None:
+        self._head = self._clock.call_later(self._patience, self._look)
+
+    def _look(self) -> None:
+        # One timer for each connection, not one for each request: a head has up to two rounds.
+        since = self._clock.time() if self._since is None else self._since
+        if not self._is_answering and self._clock.time() - since >= self._patience:
+            self._give_up()
+        else:
+            self._look_later()
+
+    def _give_up(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class Server(web.Server):
+    """Makes connections; see `aiohttp.web.Server`.
+
+    Parameters
+    ----------
+    handler, settings
+        As for `aiohttp.web.Server`.
+    patience : float
+        Seconds.
+    metrics : Metrics
+        Told how many connections are open.
+    """
+
+    def __init__(self, handler: Any, *, patience: float, metrics: Metrics, **settings: Any):
+        super().__init__(handler, keepalive_timeout=IDLE_SECONDS, **settings)
+        self._patience = patience
+        self._metrics = metrics
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """Count a connection."""
+        super().connection_made(handler, transport)
+        self._metrics.connections += 1
+
+    def connection_lost(
+        self, handler: web.RequestHandler, exc: BaseException | None = None
+    ) -> None:
+        """Count one less."""
+        super().connection_lost(handler, exc)
+        self._metrics.connections -= 1
+
+    def __call__(self) -> web.RequestHandler:
+        """Make what speaks HTTP on a new connection."""
+        return Connection(self, loop=self._loop, patience=self._patience, **self._kwargs)

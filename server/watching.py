@@ -1,0 +1,72 @@
+"""What Prometheus asks."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from aiohttp import web
+
+from . import cache_tables
+from .failures import NotInstalledError
+from .front import Activity, Request
+from .metrics import exposition
+from .registry import Context
+
+ROWS_SECONDS = 30.0
+"""How long a count of rows is good: SQLite reads an index from end to end for one."""
+
+
+class Watching:
+    """Answers ``GET /metrics``.
+
+    Parameters
+    ----------
+    context : Context
+    activity : Activity
+    """
+
+    def __init__(self, context: Context, activity: Activity):
+        self._context = context
+        self._activity = activity
+        self._counted: dict[str, int] = {}
+        self._until = -1.0
+
+    async def answer(self, request: Request) -> web.Response:
+        """Give the metrics in Prometheus' text format."""
+        request.kind = "metrics"
+        rows = await self._rows()
+        gauges = self._gauges(rows.pop("small_buffer_bytes"))
+        try:
+            text = exposition(self._context.metrics, gauges, rows)
+        except ImportError as error:
+            raise NotInstalledError("server", str(error)) from error
+        headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        return web.Response(body=text, headers=headers)
+
+    async def _rows(self) -> dict[str, int]:
+        if time.monotonic() > self._until:
+            self._counted = await self._context.database.read_long(cache_tables.counts)
+            self._until = time.monotonic() + ROWS_SECONDS
+        return dict(self._counted)
+
+    def _gauges(self, small_buffer_bytes: float) -> dict[str, float]:
+        file = self._context.database.path
+        return {
+            "connections": self._context.metrics.connections,
+            "requests_in_progress": self._activity.requests,
+            "leases": len(self._context.leases),
+            "promises": len(self._context.promises),
+            "file_bytes": _size(file),
+            "log_bytes": _size(Path(f"{file}-wal")),
+            "free_bytes": shutil.disk_usage(file.absolute().parent).free,
+            "small_buffer_bytes": small_buffer_bytes,
+        }
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
