@@ -63,6 +63,7 @@ class DatabaseHome:
             endpoint.url,
             token=endpoint.token or None,
             timeout=max(REQUEST_SECONDS, self._patience),
+            retries=0,  # the link has its own way to come back
         )
         try:
             await client.get_protocol()

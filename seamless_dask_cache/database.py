@@ -12,9 +12,10 @@ import os
 import threading
 import weakref
 from collections.abc import Coroutine, Iterable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
-from .database_async import AsyncDatabaseClient, Record
+from .database_async import AsyncDatabaseClient
 from .database_messages import (
     MAX_CUTOFFS,
     Cost,
@@ -25,6 +26,7 @@ from .database_messages import (
     StoreItem,
     StoreReport,
 )
+from .database_published import Record
 
 __all__ = [
     "AsyncDatabaseClient",
@@ -115,13 +117,23 @@ class DatabaseClient:
 
     Parameters
     ----------
-    url, token, timeout
+    url, token, timeout, retries, ca_file
         As for `AsyncDatabaseClient`, whose methods it has; they are described there.
     """
 
-    def __init__(self, url: str, token: str | None = None, timeout: float = 10.0):
-        self._arguments = (url, token, timeout)
-        self._client = AsyncDatabaseClient(*self._arguments)
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        timeout: float = 10.0,
+        *,
+        retries: int = 3,
+        ca_file: str | os.PathLike[str] | None = None,
+    ):
+        self._make = partial(
+            AsyncDatabaseClient, url, token, timeout, retries=retries, ca_file=ca_file
+        )
+        self._client = self._make()
         self.url = self._client.url
         _clients.add(self)
 
@@ -132,7 +144,7 @@ class DatabaseClient:
         self.close()
 
     def _start_anew(self) -> AsyncDatabaseClient:
-        previous, self._client = self._client, AsyncDatabaseClient(*self._arguments)
+        previous, self._client = self._client, self._make()
         return previous
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -231,13 +243,18 @@ class DatabaseClient:
         notes: Mapping[str, Mapping[str, Any]] | None = None,
         cutoffs: Iterable[CutoffRow] = (),
         costs: Mapping[str, Cost | tuple[int, float, float, int, float]] | None = None,
+        touch: Iterable[object] = (),
     ) -> StoreReport:
         """Write many results back in one transaction, whole or not at all."""
-        return self._run(self._client.store(items, forget, recipes, notes, cutoffs, costs))
+        return self._run(self._client.store(items, forget, recipes, notes, cutoffs, costs, touch))
 
     def forget(self, transformations: Iterable[object]) -> int:
         """Remove transformations with all that describes them; give how many there were."""
         return self._run(self._client.forget(transformations))
+
+    def touch(self, transformations: Iterable[object]) -> int:
+        """Note that results were used now; give how many of them are known."""
+        return self._run(self._client.touch(transformations))
 
     def acquire(
         self,

@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .database_messages import (
     MAX_CUTOFFS,
     MAX_DOCUMENTS,
+    MAX_LOOKUPS,
     Cost,
     CutoffRow,
     LeaseAnswer,
@@ -36,18 +38,17 @@ from .database_messages import (
     lookup_answer,
     store_request,
 )
-from .database_transport import DatabaseTransport, decoded, encoded
+from .database_published import PublishedRequests, Record
+from .database_transport import decoded, encoded
 from .errors import DatabaseError
 
-Record = dict[str, Any]
 
-
-class AsyncDatabaseClient(DatabaseTransport):
+class AsyncDatabaseClient(PublishedRequests):
     """Talks to a database; belongs to the event loop that first uses it.
 
     Parameters
     ----------
-    url, token, timeout
+    url, token, timeout, retries, ca_file
         As for `DatabaseTransport`.
     """
 
@@ -58,88 +59,6 @@ class AsyncDatabaseClient(DatabaseTransport):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-    async def healthcheck(self) -> None:
-        """Return when the server answers, else raise `DatabaseUnavailableError`."""
-        await self._send("GET", "/healthcheck", b"")
-
-    async def get_protocol(self) -> list[str]:
-        """Give name, kind and version of the protocol; also tells whether the token is right."""
-        return list(decoded(await self._request("GET", type="protocol")))
-
-    async def get_transformation_result(self, tf_checksum: object) -> str | None:
-        """Give the result of a transformation."""
-        text = await self._find(type="transformation", checksum=str(tf_checksum))
-        return None if text is None else text.decode()
-
-    async def set_transformation_result(self, tf_checksum: object, result_checksum: object) -> None:
-        """Set the result of a transformation."""
-        await self._request(
-            "PUT", type="transformation", checksum=str(tf_checksum), value=str(result_checksum)
-        )
-
-    async def get_rev_transformations(self, result_checksum: object) -> list[str] | None:
-        """Give the transformations that have this result."""
-        found: list[str] | None = await self._find_json(
-            type="rev_transformations", checksum=str(result_checksum)
-        )
-        return found
-
-    async def get_execution_record(self, tf_checksum: object) -> Record | None:
-        """Give the execution record of a transformation."""
-        found: Record | None = await self._find_json(type="metadata", checksum=str(tf_checksum))
-        return found
-
-    async def set_execution_record(
-        self, tf_checksum: object, result_checksum: object, record: Mapping[str, Any]
-    ) -> None:
-        """Record an execution and its result; the first record of a transformation stays."""
-        checksum, result = str(tf_checksum), str(result_checksum)
-        await self._request("PUT", type="metadata", checksum=checksum, result=result, value=record)
-
-    async def undo_transformation_result(
-        self, tf_checksum: object, result_checksum: object
-    ) -> bool:
-        """Contest a result: its transformation is irreproducible from now on."""
-        checksum, result = str(tf_checksum), str(result_checksum)
-        await self._request("PUT", type="irreproducible", checksum=checksum, result=result)
-        return True
-
-    async def get_irreproducible_records(
-        self, tf_checksum: object, result_checksum: object = None
-    ) -> list[Record] | None:
-        """Give the contested results of a transformation, or one of them."""
-        only = {} if result_checksum is None else {"result": str(result_checksum)}
-        found: list[Record] | None = await self._find_json(
-            type="irreproducible", checksum=str(tf_checksum), **only
-        )
-        return found
-
-    async def get_bucket_probe(self, bucket_kind: str, label: str) -> Record | None:
-        """Give the current probe of a bucket."""
-        found: Record | None = await self._find_json(
-            type="bucket_probe", bucket_kind=bucket_kind, label=label
-        )
-        return found
-
-    async def set_bucket_probe(
-        self,
-        bucket_kind: str,
-        label: str,
-        bucket_checksum: object,
-        freshness_tokens: Mapping[str, Any],
-        captured_at: str,
-    ) -> None:
-        """Set the current probe of a bucket."""
-        await self._request(
-            "PUT",
-            type="bucket_probe",
-            bucket_kind=bucket_kind,
-            label=label,
-            bucket_checksum=str(bucket_checksum),
-            freshness_tokens=freshness_tokens,
-            captured_at=captured_at,
-        )
 
     async def lookup(
         self, transformations: Iterable[object], inline: bool = True
@@ -157,11 +76,11 @@ class AsyncDatabaseClient(DatabaseTransport):
         dict
             Known transformation (hex) -> `LookupAnswer`.
         """
-        wanted = list(map(str, transformations))
-        if not wanted:
-            return {}
-        found = await self._get(type="batch", transformations=wanted, inline=inline)
-        return {key: lookup_answer(answer) for key, answer in found["results"].items()}
+        answers: dict[str, LookupAnswer] = {}
+        for wanted in _parts(transformations, MAX_LOOKUPS):
+            found = await self._get(type="batch", transformations=wanted, inline=inline)
+            answers |= {key: lookup_answer(answer) for key, answer in found["results"].items()}
+        return answers
 
     async def look_up(
         self,
@@ -173,15 +92,17 @@ class AsyncDatabaseClient(DatabaseTransport):
 
         `inputs` are transformations of which only that is asked.
         """
-        wanted, named, watched = (list(map(str, some)) for some in (transformations, codes, inputs))
-        if not (wanted or named or watched):
-            return Lookup()
-        found = await self._get(type="batch", transformations=wanted, codes=named, inputs=watched)
-        return Lookup(
-            {key: lookup_answer(answer) for key, answer in found["results"].items()},
-            {code: Cost(*sums) for code, sums in found.get("costs", {}).items()},
-            set(found.get("irreproducible", ())),
-        )
+        parts = (_parts(some, MAX_LOOKUPS) for some in (transformations, codes, inputs))
+        lookup = Lookup()
+        for wanted, named, watched in itertools.zip_longest(*parts, fillvalue=[]):
+            found = await self._get(
+                type="batch", transformations=wanted, codes=named, inputs=watched
+            )
+            results = found["results"]
+            lookup.answers.update((key, lookup_answer(results[key])) for key in results)
+            lookup.costs.update((key, Cost(*sums)) for key, sums in found.get("costs", {}).items())
+            lookup.irreproducible.update(found.get("irreproducible", ()))
+        return lookup
 
     async def cutoffs(
         self, skeletons: Iterable[object], inline: bool = True, limit: int = MAX_CUTOFFS
@@ -221,6 +142,7 @@ class AsyncDatabaseClient(DatabaseTransport):
         notes: Mapping[str, Mapping[str, Any]] | None = None,
         cutoffs: Iterable[CutoffRow] = (),
         costs: Mapping[str, Cost | tuple[int, float, float, int, float]] | None = None,
+        touch: Iterable[object] = (),
     ) -> StoreReport:
         """Write many results back in one transaction, whole or not at all.
 
@@ -242,6 +164,8 @@ class AsyncDatabaseClient(DatabaseTransport):
             cutoff will never be served. The same holds for one that comes with two results.
         costs : dict, optional
             Checksum of code -> what to add to its `Cost`.
+        touch : iterable of checksums
+            Transformations whose results were used now.
 
         Raises
         ------
@@ -251,6 +175,7 @@ class AsyncDatabaseClient(DatabaseTransport):
         prepared = [store_request(item) for item in items]
         if any(item["files"] for item in prepared):
             await self._require_files()
+        used = list(map(str, touch))
         report = await self._put(
             type="batch",
             store=prepared,
@@ -259,6 +184,7 @@ class AsyncDatabaseClient(DatabaseTransport):
             notes={str(name): dict(document) for name, document in (notes or {}).items()},
             cutoffs=[(*map(str, row[:3]), *row[3:5], *map(str, row[5:])) for row in cutoffs],
             costs={str(code): tuple(sums) for code, sums in (costs or {}).items()},
+            **({"touch": used} if used else {}),
         )
         return StoreReport(**{**report, "diverged": tuple(report["diverged"])})
 
@@ -273,6 +199,10 @@ class AsyncDatabaseClient(DatabaseTransport):
     async def forget(self, transformations: Iterable[object]) -> int:
         """Remove transformations with all that describes them; give how many there were."""
         return (await self.store((), forget=transformations)).forgotten
+
+    async def touch(self, transformations: Iterable[object]) -> int:
+        """Note that results were used now; give how many of them are known."""
+        return (await self.store((), touch=transformations)).touched
 
     async def acquire(
         self,
@@ -395,6 +325,6 @@ class AsyncDatabaseClient(DatabaseTransport):
         )
 
 
-def _parts(checksums: Iterable[object]) -> Iterator[list[str]]:
+def _parts(checksums: Iterable[object], most: int = MAX_DOCUMENTS) -> Iterator[list[str]]:
     wanted = list(dict.fromkeys(map(str, checksums)))
-    return (wanted[start : start + MAX_DOCUMENTS] for start in range(0, len(wanted), MAX_DOCUMENTS))
+    return (wanted[start : start + most] for start in range(0, len(wanted), most))

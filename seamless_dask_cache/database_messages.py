@@ -17,6 +17,9 @@ MAX_NOTE_BYTES = 256 * 1024
 MAX_DOCUMENTS = 1_000
 """Recipes or notes that a server gives in one answer."""
 
+MAX_LOOKUPS = 250_000
+"""Lookups of one request; a server takes a million, whose answer takes much memory at once."""
+
 MAX_CUTOFFS = 20_000
 """Cutoffs of one skeleton that a server gives in one answer."""
 
@@ -101,12 +104,15 @@ class StoreReport:
         Transformations that have another result already, which stays.
     forgotten : int
         Transformations that were removed.
+    touched : int
+        Known ones among those that were used; 0 from an older server.
     """
 
     stored: int
     existing: int
     diverged: tuple[str, ...]
     forgotten: int
+    touched: int = 0
 
 
 class Cost(NamedTuple):

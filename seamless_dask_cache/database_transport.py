@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
+import ssl
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from .errors import (
     ConfigurationError,
@@ -13,12 +14,19 @@ from .errors import (
     DatabaseError,
     DatabaseUnavailableError,
 )
+from .json_text import read_json, write_json
 
 if TYPE_CHECKING:
     import aiohttp
 
 LARGE_BODY = 512 * 1024
 """Bodies above this size are written in pieces."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+"""Seconds between sending a request and sending it again."""
+
+DOCUMENTS = frozenset({"metadata", "bucket_probe"})
+"""Requests that bring a document of the user's, in which NaN may stand."""
 
 PASSING = frozenset({401, 502, 503, 504, 507})
 """Refusals that may be over soon: a server started anew (another token), or busy, or full."""
@@ -34,15 +42,32 @@ class DatabaseTransport:
     token : str, optional
         Presented with every request.
     timeout : float
-        Seconds that a request may take in all.
+        Seconds that a request may take in all, each time that it is sent.
+    retries : int
+        How often a request is sent again when the connection could not be made, or broke: after a
+        tenth of a second, then twice as long each time, up to `LONGEST_PAUSE`. Never after an
+        answer, nor when there was none in time.
+    ca_file : str or path, optional
+        Certificates in PEM of those who sign the server's, for ``https``; those of the system by
+        default.
     """
 
-    def __init__(self, url: str, token: str | None = None, timeout: float = 10.0):
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        timeout: float = 10.0,
+        *,
+        retries: int = 3,
+        ca_file: str | os.PathLike[str] | None = None,
+    ):
         if not url.startswith(("http://", "https://")):
             raise ConfigurationError(f"url must start with http:// or https://, not {url!r}")
         self.url = url.rstrip("/")
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._timeout = timeout
+        self._retries = retries
+        self._tls = None if ca_file is None else _tls_context(ca_file)
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -74,9 +99,7 @@ class DatabaseTransport:
         import aiohttp
 
         try:
-            sending = self._open_session().request(method, self.url + path, data=_body(body))
-            async with sending as response:
-                content, status = await response.read(), response.status
+            status, content = await self._answer(method, self.url + path, body)
         except aiohttp.InvalidURL as error:
             raise ConfigurationError(f"not a URL: {self.url}") from error
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
@@ -88,14 +111,41 @@ class DatabaseTransport:
             raise _refusal(self.url, status, content.decode(errors="replace"))
         return content
 
+    async def _answer(self, method: str, url: str, body: bytes) -> tuple[int, bytes]:
+        """Send a request, again if the connection fails."""
+        import aiohttp
+
+        # Sent twice is as good as once: requests set, and add nothing but costs, which are rough.
+        for attempt in itertools.count():
+            try:
+                async with self._open_session().request(method, url, data=_body(body)) as response:
+                    return response.status, await response.read()
+            except aiohttp.ClientConnectorCertificateError:
+                raise
+            except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+                # One that took too long to connect is no failed connection, but has its class.
+                if attempt >= self._retries or isinstance(error, asyncio.TimeoutError):
+                    raise
+            await asyncio.sleep(min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE))
+        raise AssertionError("unreachable")
+
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             import aiohttp
 
             self._session = aiohttp.ClientSession(
-                headers=self._headers, timeout=aiohttp.ClientTimeout(total=self._timeout)
+                headers=self._headers,
+                timeout=aiohttp.ClientTimeout(total=self._timeout),
+                connector=aiohttp.TCPConnector(ssl=True if self._tls is None else self._tls),
             )
         return self._session
+
+
+def _tls_context(ca_file: str | os.PathLike[str]) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise ConfigurationError(f"ca_file {str(ca_file)!r} cannot be used: {error}") from error
 
 
 def _body(content: bytes) -> object:
@@ -122,8 +172,8 @@ def encoded(**fields: object) -> bytes:
         A field cannot be written as JSON.
     """
     try:
-        return orjson.dumps(fields)
-    except TypeError as error:  # such as a file name that is not UTF-8
+        return write_json(fields, exact=fields.get("type") in DOCUMENTS)
+    except ValueError as error:
         raise DatabaseError(f"this cannot be written as JSON: {error}") from error
 
 
@@ -136,7 +186,7 @@ def decoded(content: bytes) -> Any:
         It is not JSON, so who answered is no database.
     """
     try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError as error:
+        return read_json(content)
+    except ValueError as error:
         start = content[:60].decode(errors="replace")
         raise DatabaseUnavailableError(f"this is no database: it answers {start!r}") from error

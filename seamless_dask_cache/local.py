@@ -127,10 +127,10 @@ class LocalCache:
         settings = self.settings
         folder = Path(settings.cache_dir) if settings.cache_dir else default_cache_dir()
         if settings.database is not None:
-            client = DatabaseClient(settings.database, settings.token, timeout=PATIENCE_SECONDS)
+            client = _client(settings.database, settings.token)
             return client, open_store(settings.buffers or folder / "buffers")
         endpoint = ensure_server(folder)
-        client = DatabaseClient(endpoint.url, endpoint.token, timeout=PATIENCE_SECONDS)
+        client = _client(endpoint.url, endpoint.token)
         return client, open_store(settings.buffers or endpoint.buffers)
 
     def _restored(
@@ -208,6 +208,11 @@ class LocalCache:
         logger.warning("the cache does not answer (%s); computing without it", error)
         self._away_until = time.monotonic() + RETRY_SECONDS
         self.close()
+
+
+def _client(url: str, token: str | None) -> DatabaseClient:
+    # A call does not wait for a database that is away.
+    return DatabaseClient(url, token, timeout=PATIENCE_SECONDS, retries=0)
 
 
 def _observation() -> Observation:

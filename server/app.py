@@ -7,6 +7,8 @@ from typing import Any
 
 from aiohttp import web
 
+from seamless_dask_cache.json_text import read_json
+
 from . import bodies, cache_handlers, handlers, lease_handlers
 from .access import Access
 from .bodies import Limits
@@ -14,7 +16,7 @@ from .buffer_routes import BufferRoutes
 from .connections import Server
 from .failures import MalformedError, ReadOnlyError
 from .front import HEALTHCHECK, Activity, Front, Request, Responder, failure, stream
-from .protocol import Fields, decode
+from .protocol import Fields
 from .registry import Answer, Context, Handlers
 from .settings import MAX_UPLOAD, PATIENCE
 from .watching import Watching
@@ -146,8 +148,8 @@ class _Endpoint:
 
 def _parse(body: bytes) -> object:
     try:
-        return decode(body)
-    except (ValueError, RecursionError) as error:
+        return read_json(body)
+    except ValueError as error:
         raise MalformedError(f"Malformed request: the body is not JSON ({error})") from None
 
 

@@ -12,7 +12,7 @@ import math
 import re
 from typing import Any
 
-import orjson
+from seamless_dask_cache.json_text import read_json, write_json
 
 from .failures import MalformedError
 
@@ -29,46 +29,18 @@ _is_checksum = re.compile("[0-9a-fA-F]{64}").fullmatch
 _is_lower_checksum = re.compile("[0-9a-f]{64}").fullmatch
 
 
-_has_long_number = re.compile(rb"[:\[,]\s*-?[0-9]{19}").search
-_has_surrogate = re.compile(rb"\\u[dD][89abAB]").search
-
-
-def decode(text: bytes) -> Any:
-    """Read JSON, without losing what orjson cannot hold.
-
-    These are integers of more than 64 bits, of which it makes floats, and halves of surrogate pairs
-    (names of files that are not UTF-8), which it refuses.
-
-    Raises
-    ------
-    ValueError, RecursionError
-        It is not JSON, or nested too deeply.
-    """
-    if _has_long_number(text) or _has_surrogate(text):
-        return json.loads(text, parse_constant=_no_number)
-    return orjson.loads(text)
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
-
-
 def encode(value: object, what: str) -> str:
     """Give the JSON text of a value that came out of a request.
 
     Raises
     ------
     MalformedError
-        The value is nested too deeply, or holds a number that JSON does not have.
+        It cannot be written: it is nested too deeply.
     """
     try:
-        return orjson.dumps(value).decode()
-    except (TypeError, RecursionError):  # of what `decode` leaves whole, or nested deeply
-        pass
-    try:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False)
-    except (ValueError, RecursionError):
-        raise MalformedError(f"{what} is nested too deeply, or holds no number of JSON") from None
+        return write_json(value, exact=True).decode()
+    except ValueError as error:
+        raise MalformedError(f"{what} cannot be written as JSON: {error}") from None
 
 
 def checksum(value: object, what: str) -> str:
@@ -209,8 +181,8 @@ class Fields:
         value = self._values.get(name)
         if isinstance(value, str):
             try:
-                value = decode(value.encode())
-            except (ValueError, RecursionError):
+                value = read_json(value.encode())
+            except ValueError:  # also of what is no Unicode
                 raise self.refuse(f"{name} must be a JSON object") from None
         if not isinstance(value, dict):
             raise self.refuse(f"{name} must be a JSON object")

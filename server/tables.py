@@ -14,8 +14,10 @@ from typing import Any
 
 import orjson
 
+from seamless_dask_cache.json_text import read_json
+
 from .failures import ConflictError, UnknownKeyError
-from .protocol import decode, encode
+from .protocol import encode
 
 Row = tuple[Any, ...]
 
@@ -290,8 +292,8 @@ def _require_same_record(
 def _decoded(text: str | None) -> dict[str, Any] | None:
     """Read a JSON column; None where a file of another program holds something else."""
     try:
-        value = decode((text or "null").encode())
-    except (ValueError, RecursionError):
+        value = read_json((text or "null").encode())
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 

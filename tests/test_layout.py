@@ -14,7 +14,7 @@ import seamless_dask_cache
 LIBRARY = Path(seamless_dask_cache.__file__).parent
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    {"errors", "checksum", "_version"},
+    {"errors", "checksum", "json_text", "_version"},
     {"buffer", "celltypes", "results", "pickling", "array_reducers"},
     {"identity", "storage", "dask_internals"},
     {"observation", "explaining"},
@@ -23,6 +23,7 @@ LAYERS = [
         "database_async",
         "database_body",
         "database_messages",
+        "database_published",
         "database_transport",
         "embedded",
         "config",
@@ -31,7 +32,7 @@ LAYERS = [
     {"decorator", "cluster"},
     {"cli"},
 ]
-FOR_SERVER = {"errors", "checksum", "buffer_info", "storage"}
+FOR_SERVER = {"errors", "checksum", "json_text", "buffer_info", "storage"}
 
 
 def imports_of(path):

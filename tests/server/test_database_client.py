@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import socket
+import socketserver
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from serving import hex_of
 
+from seamless_dask_cache import database_async
 from seamless_dask_cache.database import (
     AsyncDatabaseClient,
     Cost,
@@ -293,11 +297,124 @@ async def test_the_asynchronous_client_has_recipes_and_notes_too(server):
 
 
 def test_what_json_cannot_hold_is_a_refusal(client):
-    """Such as a file name that is not UTF-8: of that item only, when it is sent by itself."""
+    """Of that item only, when it is sent by itself."""
     with pytest.raises(DatabaseError, match="JSON") as caught:
-        client.store([StoreItem(TF, RESULT, files={"/data/\udce9": "10-1"})])
+        client.store([StoreItem(TF, RESULT, {**RECORD, "value": object()})])
     assert not isinstance(caught.value, DatabaseUnavailableError)
     assert client.lookup([TF]) == {}
+
+
+OTHER = {**RECORD, "tf_checksum": hex_of("nan")}
+LOSSLESS = {
+    "long": 2**64 + 1,
+    "negative": -(2**63) - 1,
+    "longest": 10**4000,
+    "name": "/data/\udce9",
+    "in a list": [2**70, {"2": -(2**80)}],
+    "float": 1e300,
+    "infinite": [float("inf"), -float("inf"), None],
+    "text": ": 1234567890123456789012",
+    "deep": json.loads("[" * 300 + "]" * 300),
+}
+
+
+def test_records_come_back_whole(server, client):
+    """With integers of any size, names of files that are not UTF-8, and deep lists."""
+    record = {**RECORD, **LOSSLESS}
+    client.set_execution_record(TF, RESULT, record)
+    assert client.get_execution_record(TF) == record
+    client.set_execution_record(TF, RESULT, record)  # the same one again is no conflict
+    with pytest.raises(DatabaseConflictError):
+        client.set_execution_record(TF, RESULT, {**record, "long": 2**64 + 2})
+    client.undo_transformation_result(TF, RESULT)
+    assert client.get_irreproducible_records(TF)[0]["metadata"] == record
+    client.set_execution_record(hex_of("nan"), RESULT, {**OTHER, "nan": float("nan"), "none": None})
+    assert repr(client.get_execution_record(hex_of("nan"))) == repr(
+        {**OTHER, "nan": float("nan"), "none": None}
+    )
+    assert server.put("buffer_info", checksum=TF, value={"length": 1, **LOSSLESS}) == (200, "OK")
+    assert server.put("buffer_info", checksum=TF, value={"is_json": True}) == (200, "OK")
+    assert server.get("buffer_info", checksum=TF)[1] == {"length": 1, "is_json": True, **LOSSLESS}
+
+
+def test_files_with_names_that_are_not_utf8_go_with_a_result(client):
+    """As the system gives them."""
+    files = {"/data/\udce9": "10-1"}
+    client.store([StoreItem(TF, RESULT, files=files)])
+    assert client.lookup([TF])[TF].files == files
+
+
+def test_results_are_touched(server, client):
+    """Known ones only; `entries` says when, and forgetting takes it along."""
+    client.store([ITEM])
+    assert client.entries()[0]["used"] is None
+    before = int(time.time())
+    assert client.touch([TF, hex_of("unknown")]) == 1
+    assert before <= client.entries()[0]["used"] <= time.time()
+    assert client.store([], forget=[TF], touch=[TF]).touched == 0
+    client.store([ITEM])
+    assert client.entries()[0]["used"] is None
+
+
+def test_a_request_is_sent_again_when_the_connection_fails(start_server, tmp_path):
+    """A server that is just being started anew is no reason for an error."""
+    server = start_server(tmp_path / "x.db")
+    port = str(server.status["port"])
+    with DatabaseClient(server.url, retries=50) as client:
+        client.store([ITEM])
+        server.kill()
+        found = []
+        asking = threading.Thread(target=lambda: found.append(client.lookup([TF])))
+        asking.start()
+        start_server(tmp_path / "x.db", "--port", port)
+        asking.join(30)
+        assert found[0][TF].result == RESULT
+
+
+def test_an_answer_is_never_asked_for_again():
+    """Nor is one that does not come in time: the server may be working on it."""
+    requests = []
+
+    class Slow(socketserver.StreamRequestHandler):
+        def handle(self):
+            requests.append(self.rfile.readline())
+            if len(requests) == 1:
+                self.wfile.write(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+            else:
+                over.wait(20)
+
+    over = threading.Event()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Slow) as listener:
+        threading.Thread(target=listener.serve_forever).start()
+        url = f"http://127.0.0.1:{listener.server_address[1]}"
+        with DatabaseClient(url, timeout=0.5) as client:
+            with pytest.raises(DatabaseUnavailableError, match="503"):
+                client.healthcheck()
+            with pytest.raises(DatabaseUnavailableError, match="no answer"):
+                client.healthcheck()
+        over.set()
+        listener.shutdown()
+    assert len(requests) == 2
+
+
+def test_a_connection_is_used_again(server, client):
+    """For all requests of one client that come one after the other."""
+    for _ in range(5):
+        client.get_transformation_result(TF)
+    status, text = server.raw("GET", "", "/metrics")
+    assert status == 200
+    assert "seamless_database_connections 2.0" in text  # the client's, and that of this question
+
+
+def test_many_lookups_go_in_several_requests(client, monkeypatch):
+    """And come back as one answer."""
+    monkeypatch.setattr(database_async, "MAX_LOOKUPS", 3)
+    names = [hex_of(f"{n}") for n in range(10)]
+    client.store([{"transformation": name, "result": RESULT} for name in names])
+    assert set(client.lookup([*names, TF])) == set(names)
+    client.store([], costs={name: (1, 2.0, 3.0, 0, 0.0) for name in names})
+    found = client.look_up([*names, TF], names[:7], [TF])
+    assert (set(found.answers), set(found.costs)) == (set(names), set(names[:7]))
 
 
 def test_cutoffs_come_back_verified(server, client):
