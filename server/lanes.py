@@ -211,11 +211,14 @@ def _attempt_all(connection: sqlite3.Connection, writes: list[Write | Row]) -> l
     for write in writes:
         if isinstance(write, Row):
             rows.setdefault(write.writer, []).append(write.values)
-    of_rows = {w: _attempt(connection, _writing(w, many)) for w, many in rows.items()}
-    return [
-        of_rows[write.writer] if isinstance(write, Row) else _attempt(connection, write)
-        for write in writes
-    ]
+    of_rows = {writer: _writing(writer, many) for writer, many in rows.items()}
+    units = [*of_rows.values(), *(write for write in writes if not isinstance(write, Row))]
+    if len(units) == 1:
+        # What fails takes the transaction along, and nothing else is in it. A savepoint would cost
+        # more than the rows: SQLite keeps a copy of each page from before it.
+        return [Outcome(units[0](connection))] * len(writes)
+    found = {unit: _attempt(connection, unit) for unit in units}
+    return [found[of_rows[w.writer] if isinstance(w, Row) else w] for w in writes]
 
 
 def _writing(writer: Writer, rows: list[Any]) -> Write:
