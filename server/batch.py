@@ -50,7 +50,7 @@ from .metrics import Metrics
 CHUNK = 8192
 """Lookups per statement: short enough to let others in between, long enough to be cheap."""
 
-CONTENT = 8 * 1024 * 1024
+CONTENT = 1024 * 1024
 """Bytes of contents after which a part of an answer ends."""
 
 T = TypeVar("T")

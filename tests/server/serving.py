@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +44,22 @@ def is_alive(pid: int) -> bool:
 class Server:
     """A server process and how to talk to it, byte by byte."""
 
-    def __init__(self, file: Path, *options: str, writable: bool = True, token: str | None = None):
+    def __init__(
+        self,
+        file: Path,
+        *options: str,
+        writable: bool = True,
+        token: str | None = None,
+        inside: Sequence[str] = (),
+        notes: Path | None = None,
+    ):
         self.file = file
         self.token = token
-        self.status_file = file.with_name(f"{file.name}.{time.monotonic_ns()}.status")
+        beside = (notes or file.parent) / file.name  # where status file and log are
+        self.status_file = beside.with_name(f"{file.name}.{time.monotonic_ns()}.status")
         self.status_file.write_text('{"launcher": "test"}')
-        self.log = file.with_name(f"{file.name}.{time.monotonic_ns()}.log")
-        command = [sys.executable, "-m", "seamless_dask_cache.server", str(file)]
+        self.log = beside.with_name(f"{file.name}.{time.monotonic_ns()}.log")
+        command = [*inside, sys.executable, "-m", "seamless_dask_cache.server", str(file)]
         command += ["--host", "127.0.0.1", "--port", "0", "--status-file", str(self.status_file)]
         command += ["--writable"] * writable
         with self.log.open("wb") as log:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import http.client
 import json
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from functools import partial
 from pathlib import Path
 
+import pytest
 from aiohttp import ClientSession, web
 from seamless_dask_cache.server import cache_tables, tables
 from seamless_dask_cache.server import database as database_module
@@ -22,18 +27,21 @@ from seamless_dask_cache.server.database import Database
 from seamless_dask_cache.server.registry import Context
 from serving import hex_of, wait_for
 
+BATCH = 10
 
-def _write_until_killed(server, name, acknowledged):
+
+def _write_until_killed(server, name, sent, acknowledged):
     """PUT on one connection, singles and batches in turn, until the server is gone."""
     connection = server.connect()
     try:
         for number in range(1_000_000):
-            names = [f"{name}-{number}-{part}" for part in range(1 + 9 * (number % 2))]
+            names = [f"{name}-{number}-{part}" for part in range(BATCH if number % 2 else 1)]
             if len(names) == 1:
                 body = {"type": "transformation", "checksum": hex_of(names[0]), "value": "1" * 64}
             else:
                 items = [{"transformation": hex_of(n), "result": "1" * 64} for n in names]
                 body = {"type": "batch", "store": items}
+            sent.append(names)
             connection.request("PUT", "/", json.dumps(body))
             if connection.getresponse().read():
                 acknowledged.append(names)
@@ -43,32 +51,168 @@ def _write_until_killed(server, name, acknowledged):
         connection.close()
 
 
-def test_every_acknowledged_write_survives_kill_9_under_load(start_server, tmp_path):
-    """Again and again; and no batch is there by halves."""
-    file = tmp_path / "killed.db"
-    acknowledged: list[list[str]] = []
-    for round_ in range(3):
-        server = start_server(file)
-        before = len(acknowledged)
-        threads = [
-            threading.Thread(
-                target=_write_until_killed, args=(server, f"{round_}-{n}", acknowledged)
-            )
-            for n in range(8)
-        ]
-        for thread in threads:
-            thread.start()
-        wait_for(lambda before=before: len(acknowledged) > before + 200)
-        server.kill()
-        for thread in threads:
-            thread.join()
+def _load(server, name, sent, acknowledged):
+    """Eight clients that write as long as the server lives."""
+    threads = [
+        threading.Thread(
+            target=_write_until_killed, args=(server, f"{name}-{n}", sent, acknowledged)
+        )
+        for n in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def _known(file):
     connection = sqlite3.connect(file)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     known = {row[0] for row in connection.execute("SELECT checksum FROM transformation")}
+    reverse = connection.execute("SELECT checksum FROM rev_transformation").fetchall()
     connection.close()
+    assert known == {row[0] for row in reverse} and len(reverse) == len(known)
+    return known
+
+
+def _expect_all(known, sent, acknowledged):
     for names in acknowledged:
         assert known.issuperset(map(hex_of, names))
-    assert len(acknowledged) > 600
+    for names in sent:
+        assert len(known.intersection(map(hex_of, names))) in (0, len(names)), "half a batch"
+
+
+@pytest.mark.parametrize("rounds", [5])
+def test_every_acknowledged_write_survives_kill_9_under_load(start_server, tmp_path, rounds):
+    """Again and again; and no batch is there by halves, whether it was acknowledged or not."""
+    file = tmp_path / "killed.db"
+    sent: list[list[str]] = []
+    acknowledged: list[list[str]] = []
+    for round_ in range(rounds):
+        server = start_server(file)
+        before = len(acknowledged)
+        threads = _load(server, round_, sent, acknowledged)
+        wait_for(lambda before=before: len(acknowledged) > before + 150)
+        server.kill()
+        for thread in threads:
+            thread.join()
+        # The next server finds them, and so does whoever opens the file without one.
+        _expect_all(_known(file), sent, acknowledged)
+    server = start_server(file)
+    names = [hex_of(name) for names in acknowledged for name in names]
+    found = server.get("batch", transformations=names)[1]["results"]
+    assert len(found) == len(names) > rounds * 150
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_under_load_stops_within_5_seconds_and_loses_nothing(
+    start_server, tmp_path, number
+):
+    """What was accepted is answered; also while clients hold connections that ask for nothing more,
+    have sent half a request, or wait for a promise."""
+    server = start_server(tmp_path / "x.db", "--buffers", str(tmp_path / "buffers"))
+    sent: list[list[str]] = []
+    acknowledged: list[list[str]] = []
+    idle, half, waiting = server.connect(), server.connect(), server.connect()
+    idle.request("GET", "/healthcheck")
+    idle.getresponse().read()
+    half.putrequest("PUT", "/")
+    half.putheader("Content-Length", "1000")
+    half.endheaders(b"{")
+    server.raw("PUT", "", f"/promise/{hex_of('promised')}")
+    waiting.request("GET", f"/{hex_of('promised')}")
+    threads = _load(server, "t", sent, acknowledged)
+    wait_for(lambda: len(acknowledged) > 100)
+    started = time.monotonic()
+    server.process.send_signal(number)
+    assert server.wait_until_stopped(10) == 0
+    assert time.monotonic() - started < 5.5
+    for thread in threads:
+        thread.join()
+    _expect_all(_known(server.file), sent, acknowledged)
+    assert waiting.getresponse().status == 404
+    assert server.status["status"] == "stopped"
+    for connection in (idle, half, waiting):
+        connection.close()
+
+
+@pytest.fixture
+def on_small_disk(start_server, tmp_path):
+    """A server whose folder is a disk of its own, of 3 MB, and what fills that disk."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = 'mount -t tmpfs -o size=3m tmpfs "$0" && exec "$@"'
+    server = start_server(
+        small / "x.db",
+        *("--buffers", str(small / "buffers")),
+        inside=("unshare", "--map-root-user", "--mount", "sh", "-c", mount, str(small)),
+        notes=tmp_path,
+    )
+    # The disk is there for the server alone; this is the way in from outside.
+    return server, Path(f"/proc/{server.process.pid}/root{small}/filler")
+
+
+def _fill(filler):
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+
+
+def test_a_server_whose_disk_is_full_says_so_and_recovers(on_small_disk):
+    """Reads go on meanwhile, failed writes leave no trace, and later ones succeed."""
+    server, filler = on_small_disk
+    server.put("transformation", checksum=hex_of("a"), value=hex_of("b"))
+    items = [{"transformation": hex_of(f"{n}"), "result": hex_of("r")} for n in range(1500)]
+    content = b"content" * 10_000
+    buffer = f"/{hashlib.sha256(content).hexdigest()}"
+    for _ in range(3):
+        _fill(filler)
+        status, text = server.put("batch", store=items)
+        assert (status, text[:7]) == (507, "ERROR: ")
+        status, text = server.raw("PUT", content, buffer)
+        assert (status, text[:7]) == (507, "ERROR: ")
+        assert server.get_text("transformation", checksum=hex_of("a")) == (200, hex_of("b"))
+        assert server.get("batch", transformations=[hex_of("1")]) == (200, {"results": {}})
+        assert server.raw("GET", "", buffer)[0] == 404
+        assert server.raw("GET", "", "/healthcheck") == (200, "OK")
+        filler.unlink()
+    assert server.put("batch", store=items)[1]["stored"] == 1500
+    assert server.raw("PUT", content, buffer) == (200, "OK")
+    assert server.raw("GET", "", buffer) == (200, content.decode())
+    assert not any((filler.parent / "buffers" / ".tmp").iterdir())
+    found = server.get(
+        "batch", transformations=[hex_of("a"), *(i["transformation"] for i in items)]
+    )
+    assert len(found[1]["results"]) == 1501
+
+
+def test_a_disk_that_is_full_at_the_start_is_a_clear_error(tmp_path):
+    """One line, no traceback."""
+    script = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "from seamless_dask_cache.server.__main__ import main\n"
+        f"main([{str(tmp_path / 'x.db')!r}, '--writable', '--host', '127.0.0.1', '--port', '0'])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: cannot open") and len(done.stderr.splitlines()) == 1
+
+
+def _as_nobody(script):
+    """Run a script that may not write what others own; a tester may be root."""
+    drop = "import os\nif os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+    imports = "import seamless_dask_cache.server.__main__ as server, uvloop, aiohttp.web\n"
+    command = [sys.executable, "-c", imports + drop + script]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_a_folder_that_takes_no_writes_is_a_clear_error_at_the_start():
+    """For a writable server; one line, no traceback."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o555)
+        done = _as_nobody(f"server.main(['{folder}/x.db', '--writable', '--port', '0'])")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: cannot write beside"), done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_file_syncs_every_commit(tmp_path):
