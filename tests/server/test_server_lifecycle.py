@@ -231,3 +231,56 @@ def test_writing_strangers_are_warned_about(tmp_path):
         process.terminate()
         said = process.communicate(timeout=20)[1]
         assert ("ANYBODY" in said) is warns, (options, said)
+
+
+def test_a_request_that_takes_longer_than_the_timeout_is_no_inactivity(start_server, tmp_path):
+    """The server goes on until it is answered, and the time counts from then."""
+    server = start_server(tmp_path / "x.db", "--timeout", "0.5")
+    body = b'{"type":"protocol"}' + b" " * 15
+    connection = server.connect()
+    connection.putrequest("GET", "/")
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders()
+    for number in range(len(body)):  # takes about 3 seconds
+        connection.send(body[number : number + 1])
+        time.sleep(0.1)
+    assert connection.getresponse().status == 200
+    connection.close()
+    assert server.wait_until_stopped(20) == 0
+
+
+@pytest.mark.parametrize("ended", ["signal", "timeout"])
+def test_the_status_file_says_that_the_server_has_stopped(start_server, tmp_path, ended):
+    """It is true to the end, and the launcher's keys stay."""
+    server = start_server(tmp_path / "x.db", *(("--timeout", "0.3") if ended == "timeout" else ()))
+    port = server.status["port"]
+    if ended == "signal":
+        server.process.send_signal(signal.SIGTERM)
+    assert server.wait_until_stopped(20) == 0
+    assert server.status == {"launcher": "test", "port": port, "status": "stopped"}
+
+
+def test_the_status_file_of_a_successor_is_left_as_it_is(start_server, tmp_path):
+    """A launcher may have started another server with the same file."""
+    server = start_server(tmp_path / "x.db")
+    others = {"launcher": "other", "port": server.status["port"] + 1, "status": "running"}
+    server.status_file.write_text(json.dumps(others))
+    server.process.send_signal(signal.SIGTERM)
+    assert server.wait_until_stopped(20) == 0
+    assert server.status == others
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--patience", "0"), "--patience must be a positive number"),
+        (("--max-body", "0"), "must be positive numbers"),
+        (("--max-buffer", "-1"), "must be positive numbers"),
+        (("--tls-cert", "/nonexistent", "--tls-key", "/nonexistent"), "TLS"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(start_server, tmp_path, options, said):
+    """Exit code 1, one line, no traceback."""
+    server = start_server(tmp_path / "x.db", *options, wait=False)
+    assert server.wait_until_stopped() == 1
+    assert said in server.log.read_text() and "Traceback" not in server.log.read_text()
