@@ -1,4 +1,5 @@
-"""The database server beside the published one: single requests, and batches.
+"""The database server beside the published one: single requests, and batches; small files, large
+ones, and while others write; and how many bytes a row takes.
 
 The published server, ``seamless-database`` from PyPI, gets an environment of its own. The requests
 come from this process over connections that stay open, each with one request under way.
@@ -9,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import json
 import socket
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -21,14 +24,21 @@ from pathlib import Path
 
 import click
 from rich.table import Table
+from seamless_dask_cache.server import schema, tables
 
 from benchmarks.published import environment
 from benchmarks.tables import show
 
 CONNECTIONS = 16
-ROWS = 10_000
+WRITERS = 4
+"""Connections that write while others read."""
+SIZES = (10_000, 1_000_000)
+"""Rows that files have to begin with."""
+ASKED = 10_000
+"""Different rows that are asked for."""
 SECONDS = 3.0
 BATCH = 10_000
+MANY = 1_000_000
 GET_MUST, GET_AIM = 4.0, 5.0
 PUT_MUST, PUT_AIM = 3.0, 5.0
 BATCH_MUST, BATCH_AIM = 100_000, 300_000
@@ -85,35 +95,56 @@ def puts(salt: str) -> Iterator[bytes]:
         number += 1
 
 
-def gets(salt: str) -> Iterator[bytes]:
+def gets(rows: int) -> Iterator[bytes]:
     made = [
-        request("GET", {"type": "transformation", "checksum": checksum(f"{salt}-{number}")})
-        for number in range(ROWS)
+        request("GET", {"type": "transformation", "checksum": checksum(f"filled-{number}")})
+        for number in range(0, rows, max(1, rows // ASKED))
     ]
     while True:
         yield from made
 
 
-async def rate(port: int, requests: Iterator[bytes], *, seconds: float = 0, count: int = 0):
-    """Return the answers per second, over some time or until there were so many."""
+def fill(file: Path, rows: int) -> None:
+    """Make a file with so many transformations; the published server completes it."""
+    connection = sqlite3.connect(file)
+    for statement in schema.statements():
+        connection.execute(statement)
+    numbers = iter(range(rows))
+    while part := list(itertools.islice(numbers, 10_000)):
+        pairs = [(checksum(f"filled-{number}"), checksum(f"result-{number}")) for number in part]
+        tables.add_transformations(connection, pairs)
+    connection.commit()
+    connection.close()
+
+
+async def rate(
+    port: int,
+    requests: Iterator[bytes],
+    *,
+    connections: int = CONNECTIONS,
+    seconds: float = SECONDS,
+) -> float:
+    """Return the answers per second."""
     loop = asyncio.get_running_loop()
     made = [
         await loop.create_connection(lambda: Connection(requests.__next__), "127.0.0.1", port)
-        for _ in range(CONNECTIONS)
+        for _ in range(connections)
     ]
-    connections = [protocol for _, protocol in made]
+    protocols = [protocol for _, protocol in made]
     started = time.perf_counter()
-    while True:
-        await asyncio.sleep(0.05)
-        answers, taken = sum(c.answers for c in connections), time.perf_counter() - started
-        failed = next((c.failed for c in connections if c.failed), None)
-        if failed:
-            raise click.ClickException(failed.decode(errors="replace"))
-        if (seconds and taken >= seconds) or (count and answers >= count):
-            break
-    for connection in connections:
-        connection.close()
+    await asyncio.sleep(seconds)
+    answers, taken = sum(p.answers for p in protocols), time.perf_counter() - started
+    for protocol in protocols:
+        protocol.close()
+        if protocol.failed:
+            raise click.ClickException(protocol.failed.decode(errors="replace"))
     return answers / taken
+
+
+async def rate_beside_writers(port: int, reads: Iterator[bytes], writes: Iterator[bytes]) -> float:
+    """Return the reads per second while others write."""
+    found, _ = await asyncio.gather(rate(port, reads), rate(port, writes, connections=WRITERS))
+    return found
 
 
 @contextlib.contextmanager
@@ -149,12 +180,12 @@ def published(folder: Path) -> list[str]:
     return [str(environment(folder).with_name("seamless-database"))]
 
 
-def _batches(port: int) -> float:
+def _batches(port: int, size: int) -> float:
     """Return the lookups per second in batches over one connection."""
-    names = [checksum(f"filled-{number}") for number in range(BATCH)]
+    names = [checksum(f"filled-{number}") for number in range(size)]
     batch = request("GET", {"type": "batch", "transformations": names, "inline": True})
-    found = asyncio.run(_one_by_one(port, batch, 10))
-    return BATCH / statistics.median(found)
+    found = asyncio.run(_one_by_one(port, batch, 10 if size < MANY else 3))
+    return size / statistics.median(found)
 
 
 async def _one_by_one(port: int, sent: bytes, count: int) -> list[float]:
@@ -164,49 +195,93 @@ async def _one_by_one(port: int, sent: bytes, count: int) -> list[float]:
         started = time.perf_counter()
         writer.write(sent)
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        length = int(head.partition(b"content-length:")[2].split(b"\r", 1)[0])
-        await reader.readexactly(length)
+        if b"transfer-encoding: chunked" in head:
+            while length := int(await reader.readuntil(b"\r\n"), 16):
+                await reader.readexactly(length + 2)
+            await reader.readexactly(2)
+        else:
+            length = int(head.partition(b"content-length:")[2].split(b"\r", 1)[0])
+            await reader.readexactly(length)
         found.append(time.perf_counter() - started)
     writer.close()
     return found
 
 
-def run(runs: int, command: str | None) -> None:
-    """Print requests per second of both servers."""
+def run(runs: int, command: str | None, sizes: tuple[int, ...] = SIZES) -> None:
+    """Print requests per second of both servers, and bytes per row of their files."""
+    table = Table("server", "published /s", "mine /s", "ratio", "must be", "aim", "")
+    weights = []
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         theirs = [command] if command else published(home / "environment")
         sides = {"mine": [sys.executable, "-m", "seamless_dask_cache.server"], "published": theirs}
-        ports = {}
-        with contextlib.ExitStack() as stack:
-            for side, words in sides.items():
-                (home / side).mkdir()
-                ports[side] = stack.enter_context(running(words, home / side))
-                asyncio.run(rate(ports[side], puts("filled"), count=ROWS + CONNECTIONS))
-            rows = _measure(ports, runs)
-            batch = _batches(ports["mine"])
-    table = Table("server", "published /s", "mine /s", "ratio", "must be", "aim", "")
-    for title, pairs, must, aim in rows:
+        for rows in sizes:
+            folders = {side: home / f"{side}-{rows}" for side in sides}
+            with contextlib.ExitStack() as stack:
+                ports = {}
+                for side, words in sides.items():
+                    folders[side].mkdir()
+                    fill(folders[side] / "data.db", rows)
+                    ports[side] = stack.enter_context(running(words, folders[side]))
+                _add_pairs(table, rows, _measure(ports, rows, runs))
+                _add_batches(table, rows, ports["mine"])
+            weights.append((rows, {side: _bytes_per_row(folders[side]) for side in sides}))
+    show(table, f"medians of {runs} runs of {SECONDS:.0f} s; {CONNECTIONS} connections")
+    table = Table("bytes per row of transformation", "published", "mine", "ratio")
+    for rows, found in weights:
+        ratio = f"{found['mine'] / found['published']:.2f}"
+        table.add_row(
+            f"{rows:,} at once, then PUT",
+            *(f"{found[s]:.0f}" for s in ("published", "mine")),
+            ratio,
+        )
+    show(table, "size of the file after it was closed")
+
+
+def _add_pairs(table: Table, rows: int, found) -> None:
+    for title, pairs, must, aim in found:
         ratio = statistics.median(mine / other for mine, other in pairs)
         medians = [statistics.median(side) for side in zip(*pairs, strict=True)]
         figures = (f"{medians[1]:,.0f}", f"{medians[0]:,.0f}", f"{ratio:.1f}")
-        table.add_row(title, *figures, f"{must:.0f}", f"{aim:.0f}", reached(ratio, must, aim))
-    limits = (f"{BATCH_MUST:,}", f"{BATCH_AIM:,}", reached(batch, BATCH_MUST, BATCH_AIM))
-    table.add_row(f"lookups in batches of {BATCH:,}", "-", f"{batch:,.0f}", "-", *limits)
-    show(table, f"medians of {runs} runs of {SECONDS:.0f} s; {CONNECTIONS} connections")
+        verdict = (f"{must:.0f}", f"{aim:.0f}", reached(ratio, must, aim))
+        table.add_row(f"{title}, {rows:,} rows", *figures, *verdict)
 
 
-def _measure(ports: dict[str, int], runs: int):
-    gotten, put = [], []
+def _add_batches(table: Table, rows: int, port: int) -> None:
+    for size in (BATCH, MANY):
+        if size <= rows:
+            found = _batches(port, size)
+            verdict = (f"{BATCH_MUST:,}", f"{BATCH_AIM:,}", reached(found, BATCH_MUST, BATCH_AIM))
+            title = f"lookups in batches of {size:,}, {rows:,} rows"
+            table.add_row(title, "-", f"{found:,.0f}", "-", *verdict)
+
+
+def _bytes_per_row(folder: Path) -> float:
+    file = folder / "data.db"
+    connection = sqlite3.connect(file)
+    (rows,) = connection.execute("SELECT count(*) FROM transformation").fetchone()
+    connection.close()
+    return file.stat().st_size / rows
+
+
+def _measure(ports: dict[str, int], rows: int, runs: int):
+    gotten, put, beside = [], [], []
     for number in range(runs):
-        for found, requests in ((gotten, gets("filled")), (put, puts(f"new-{number}"))):
-            pair = []
-            for side in ("mine", "published"):
-                pair.append(asyncio.run(rate(ports[side], requests, seconds=SECONDS)))
-            found.append(tuple(pair))
+        for found, measure in (
+            (gotten, lambda port: rate(port, gets(rows))),
+            (put, lambda port, number=number: rate(port, puts(f"new-{number}"))),
+            (
+                beside,
+                lambda port, number=number: rate_beside_writers(
+                    port, gets(rows), puts(f"beside-{number}")
+                ),
+            ),
+        ):
+            found.append(tuple(asyncio.run(measure(ports[s])) for s in ("mine", "published")))
     return [
-        (f"single GET, {CONNECTIONS} connections", gotten, GET_MUST, GET_AIM),
-        (f"PUT, {CONNECTIONS} connections (durable here)", put, PUT_MUST, PUT_AIM),
+        ("single GET", gotten, GET_MUST, GET_AIM),
+        ("PUT (durable here)", put, PUT_MUST, PUT_AIM),
+        (f"GET while {WRITERS} connections write", beside, GET_MUST, GET_AIM),
     ]
 
 
