@@ -15,7 +15,8 @@ From the outside in:
 ``connections``     connections that slow clients cannot keep
 ``bodies``          bodies within their limits of size and time
 ``buffer_routes``   buffers over HTTP
-``watching``        metrics over HTTP
+``watching``        metrics over HTTP, and the page for browsers
+``web``             that page
 ``handlers``        one small handler for every request type that is published
 ``cache_handlers``  the same for types that are ours
 ``lease_handlers``  the same for leases
@@ -43,7 +44,7 @@ From the outside in:
 ``failures``        what can go wrong, and its HTTP status
 ==================  ==================================================================
 
-HTTP stands in ``app``, ``front``, ``connections``, ``bodies``, ``buffer_routes`` and ``watching``; SQL in
-``schema.sql``, ``schema``, ``database``, ``lanes`` (transactions), ``tables``, the modules whose names
-end in ``_tables``, ``maintenance`` and ``checking``; neither elsewhere.
+HTTP stands in ``app``, ``front``, ``connections``, ``bodies``, ``buffer_routes`` and ``watching``;
+SQL in ``schema.sql``, ``schema``, ``database``, ``lanes`` (transactions), ``tables``, the modules
+whose names end in ``_tables``, ``maintenance`` and ``checking``; neither elsewhere.
 """

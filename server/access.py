@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hmac
 from dataclasses import dataclass
 
@@ -37,7 +39,7 @@ class Access:
         Parameters
         ----------
         authorization : str or None
-            The header of this name: ``Bearer TOKEN``.
+            The header of this name: ``Bearer TOKEN``, or ``Basic`` with the token as password.
         writes : bool
 
         Raises
@@ -47,7 +49,7 @@ class Access:
         ForbiddenError
             Its token is one for reading only.
         """
-        given = (authorization or "").encode("utf-8", "surrogateescape")
+        given = _given_token(authorization or "")
         may_write = _is_token(given, self.write_token)
         may_read = may_write or _is_token(given, self.read_token)
         if may_write or (not writes and (may_read or self.anonymous_reads)):
@@ -57,5 +59,19 @@ class Access:
         raise UnauthorizedError("A valid token is required (Authorization: Bearer)")
 
 
+def _given_token(authorization: str) -> bytes:
+    """Give the token of a header; nothing where there is none.
+
+    Browsers ask people for a name and a password, and send both: the password counts.
+    """
+    scheme, _, given = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return given.encode("utf-8", "surrogateescape")
+    if scheme.lower() == "basic":
+        with contextlib.suppress(ValueError):
+            return base64.b64decode(given, validate=True).partition(b":")[2]
+    return b""
+
+
 def _is_token(given: bytes, token: str | None) -> bool:
-    return token is not None and hmac.compare_digest(given, f"Bearer {token}".encode())
+    return token is not None and hmac.compare_digest(given, token.encode())

@@ -68,10 +68,11 @@ def build_server(
     """
     activity = activity or Activity()
     body, upload = Limits(max_body, patience), Limits(max_upload, patience)
+    watching = Watching(context, activity, writable=writable)
     routes = _Routes(
-        _Endpoint(context, body).answer,
+        _Endpoint(context, body, watching.page).answer,
         BufferRoutes(context.buffers, context.promises, body, upload),
-        Watching(context, activity).answer,
+        watching.metrics,
         writable=writable,
     )
     front = Front(
@@ -128,12 +129,15 @@ async def _healthcheck(request: Request) -> web.Response:
 class _Endpoint:
     """Answers ``GET /`` and ``PUT /``."""
 
-    def __init__(self, context: Context, limits: Limits):
+    def __init__(self, context: Context, limits: Limits, page: Responder):
         self._context = context
         self._limits = limits
+        self._page = page
 
     async def answer(self, request: Request) -> web.StreamResponse:
         body = await bodies.read(request, self._limits)
+        if not body and _is_from_browser(request):
+            return await self._page(request)
         parsed = await asyncio.to_thread(_parse, body) if len(body) > LARGE_BODY else _parse(body)
         if not isinstance(parsed, dict):
             raise MalformedError("Malformed request: the body must be a JSON object")
@@ -144,6 +148,10 @@ class _Endpoint:
         request.kind = str(type_)
         answer = await handler(self._context, Fields(parsed, f"{method} {type_} request"))
         return await _respond(request, answer)
+
+
+def _is_from_browser(request: Request) -> bool:
+    return request.method == "GET" and "text/html" in request.headers.get("Accept", "")
 
 
 def _parse(body: bytes) -> object:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from .access import Access
 from .connections import Connection
-from .failures import RequestError, storage_status
+from .failures import RequestError, UnauthorizedError, storage_status
 from .metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -174,7 +174,10 @@ def failure(status: int, text: str) -> web.Response:
 def _as_response(error: Exception) -> web.Response:
     """Turn what a handler raised into a response; what is no failure of a request goes on."""
     if isinstance(error, RequestError):
-        return failure(error.status, str(error))
+        response = failure(error.status, str(error))
+        if isinstance(error, UnauthorizedError):  # lets a browser ask for the token
+            response.headers["WWW-Authenticate"] = 'Basic realm="seamless-database"'
+        return response
     if isinstance(error, web.HTTPException):
         return failure(error.status, error.reason)
     if isinstance(error, sqlite3.Error):

@@ -1,9 +1,10 @@
-"""What Prometheus asks."""
+"""What Prometheus and browsers ask."""
 
 from __future__ import annotations
 
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -13,27 +14,51 @@ from .failures import NotInstalledError
 from .front import Activity, Request
 from .metrics import exposition
 from .registry import Context
+from .web import page
+
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
 
 ROWS_SECONDS = 30.0
 """How long a count of rows is good: SQLite reads an index from end to end for one."""
 
 
 class Watching:
-    """Answers ``GET /metrics``.
+    """Answers ``GET /metrics``, and ``GET /`` of a browser.
 
     Parameters
     ----------
     context : Context
     activity : Activity
+    writable : bool
     """
 
-    def __init__(self, context: Context, activity: Activity):
+    def __init__(self, context: Context, activity: Activity, *, writable: bool):
         self._context = context
         self._activity = activity
+        self._writable = writable
         self._counted: dict[str, int] = {}
         self._until = -1.0
 
-    async def answer(self, request: Request) -> web.Response:
+    async def page(self, request: Request) -> web.Response:
+        """Give a page for people."""
+        request.kind = "page"
+        database = self._context.database
+        summary = await database.read_long(cache_tables.summary)
+        newest = partial(cache_tables.entries, prefix=None, limit=page.ENTRIES, offset=0)
+        text = page.render(
+            database.path.name,
+            writable=self._writable,
+            summary=summary,
+            lookups=self._context.metrics.lookups,
+            entries=await database.read_long(newest),
+        )
+        return web.Response(text=text, content_type="text/html", headers=_PAGE_HEADERS)
+
+    async def metrics(self, request: Request) -> web.Response:
         """Give the metrics in Prometheus' text format."""
         request.kind = "metrics"
         rows = await self._rows()

@@ -32,7 +32,7 @@ LAYERS = [
     {"decorator", "cluster"},
     {"cli"},
 ]
-FOR_SERVER = {"errors", "checksum", "json_text", "buffer_info", "storage"}
+FOR_SERVER = {"_version", "errors", "checksum", "json_text", "buffer_info", "storage"}
 
 
 def imports_of(path):

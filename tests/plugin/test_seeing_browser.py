@@ -7,35 +7,18 @@ one.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import time
 from types import SimpleNamespace
 
 import dask
 import pytest
+from browsing import opened
 from clusters import cluster_of, wait_until_forgotten
 from seamless_dask_cache.scheduler_plugin.history import History
 from seamless_dask_cache.scheduler_plugin.seeing.page import COLORS, SAVED_COLORS
 from seamless_dask_cache.scheduler_plugin.seeing.report import report, report_data
-from selenium import webdriver
 from selenium.webdriver.support.wait import WebDriverWait
 
-# Set by .ci/run, so that these tests are not left out where it counts.
-REQUIRED = "SEAMLESS_DASK_CACHE_BROWSER_REQUIRED"
-ARGUMENTS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    # Whatever a page asks for, it can reach this machine only.
-    "--no-proxy-server",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-)
 SIZE = (1400, 900)
 HOSTILE = "x<img src=x onerror=document.title='taken'>"
 
@@ -81,13 +64,8 @@ def stamp(x):
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
     """A browser; its pages are left before their cluster is closed, see `browser`."""
-    driver = webdriver.Chrome(
-        options=options(program("chromium"), tmp_path_factory.mktemp("profile")),
-        service=webdriver.ChromeService(program("chromedriver")),
-    )
-    driver.set_page_load_timeout(60)
-    yield driver
-    driver.quit()
+    with opened(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 @pytest.fixture
@@ -113,24 +91,6 @@ def individual(browser, cache, client):
     browser.get(f"{base_url(client)}/individual-cache")
     wait(browser, lambda: "0 tasks served" in summary(browser))
     return browser
-
-
-def program(name):
-    """Return the path of a program that is looked up; never one that is downloaded."""
-    found = shutil.which(name)
-    if found is None:
-        reason = f"{name} is not installed"
-        (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)(reason)
-    return found
-
-
-def options(binary, profile):
-    chosen = webdriver.ChromeOptions()
-    chosen.binary_location = binary
-    for argument in (*ARGUMENTS, f"--user-data-dir={profile}"):
-        chosen.add_argument(argument)
-    chosen.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    return chosen
 
 
 def base_url(client):
