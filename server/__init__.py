@@ -41,6 +41,7 @@ From the outside in:
 ``batch_tables``    SQL of batches, over all tables
 ``maintenance``     copies of live files
 ``checking``        whether a file is whole
+``row_rules``       what must be true of each row
 ``failures``        what can go wrong, and its HTTP status
 ==================  ==================================================================
 

@@ -6,17 +6,12 @@ for damage. What the published server leaves behind in the course of its work is
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import re
 import sqlite3
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from functools import partial
-from json import loads as loads_leniently
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import orjson
+from typing import NamedTuple
 
 from .maintenance import (
     FAILURES,
@@ -25,16 +20,20 @@ from .maintenance import (
     interruptible,
     is_damage,
     lenient,
-    printable,
     snapshot,
     text_of,
 )
+from .row_rules import TABLES, Table, shown
 from .schema import PUBLISHED_INDICES, check_version
 
-MAX_SHOWN = 100
-"""Characters of a value in a text; a damaged file may hold anything."""
+MAX_UNWRITTEN = 16
+"""Pairs that a published server may be about to write. It is one at most, and these look alike."""
 
-_is_checksum = re.compile("[0-9a-f]{64}").fullmatch
+LOOKS, PAUSE_SECONDS = 10, 0.1
+"""How often, and after how long, to look again whether it did."""
+
+_Pair = tuple[bytes, bytes]
+"""Result and transformation."""
 
 
 class Finding(NamedTuple):
@@ -47,21 +46,6 @@ class Finding(NamedTuple):
     text: str
     is_remark: bool = False
     """Whether this is harmless: such as the published server leaves behind."""
-
-
-class _Rule(NamedTuple):
-    """What some columns of each row must hold: `test` takes them and raises ValueError."""
-
-    columns: tuple[str, ...]
-    test: Callable[..., None]
-
-
-class _Table(NamedTuple):
-    """What names a row, and what must be true of it."""
-
-    key: tuple[str, ...]
-    rules: tuple[_Rule, ...]
-    has_rowid: bool = True
 
 
 def findings(file: Path, rows: dict[str, int]) -> Iterator[Finding]:
@@ -89,10 +73,14 @@ def findings(file: Path, rows: dict[str, int]) -> Iterator[Finding]:
         connection.text_factory = lenient
         with interruptible(connection):
             yield from _of_structures(connection)
-            for name, table in _TABLES.items():
+            for name, table in TABLES.items():
                 yield from _guarded(name, _of_table(connection, name, table, rows))
-            for name, relation in _RELATIONS:
-                yield from _guarded(name, relation(connection))
+            unwritten: list[_Pair] = []
+            yield from _guarded("rev_transformation", _unpaired(connection, unwritten))
+            yield from _guarded("meta_data", _of_other_results(connection))
+            yield from _guarded("recipe", _recipes_without_text(connection))
+    with complaining(f"cannot check {file}"):
+        yield from _guarded("rev_transformation", _still_unwritten(file, unwritten))
 
 
 def _of_structures(connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -110,7 +98,7 @@ def _broken_tables(connection: sqlite3.Connection) -> Iterator[Finding]:
     """Name the tables that SQLite cannot check, as it gives up at the first without a name."""
     if sqlite3.sqlite_version_info < (3, 33):  # where it checks all of them each time
         return
-    for name in filter(partial(_columns, connection), _TABLES):
+    for name in filter(partial(_columns, connection), TABLES):
         try:
             connection.execute(f"PRAGMA integrity_check('{name}')").fetchall()
         except FAILURES as error:
@@ -129,20 +117,17 @@ def _guarded(table: str, found: Iterator[Finding]) -> Iterator[Finding]:
 
 
 def _of_table(
-    connection: sqlite3.Connection, name: str, table: _Table, rows: dict[str, int]
+    connection: sqlite3.Connection, name: str, table: Table, rows: dict[str, int]
 ) -> Iterator[Finding]:
-    columns = [*table.key, *(column for rule in table.rules for column in rule.columns)]
     present = _columns(connection, name)
     if not present:  # another program made the file, which has no such table
         return
-    missing = sorted({*columns} - present)
+    missing = sorted({*table.columns} - present)
     if missing:
         yield from _without(connection, name, missing)
         return
-    tests = list(_tests(table))
-    # In the order of the table itself, whatever may have become of its indices.
-    order = "rowid" if table.has_rowid else ", ".join(table.key)
-    query = f'SELECT {", ".join(columns)} FROM "{name}" ORDER BY {order}'
+    query = f'SELECT {", ".join(table.columns)} FROM "{name}" ORDER BY {table.order}'
+    tests = list(table.tests())
     rows[name] = 0
     for row in connection.execute(query):
         rows[name] += 1
@@ -150,15 +135,7 @@ def _of_table(
             try:
                 test(*row[part])
             except ValueError as error:
-                yield Finding(name, _shown(row[: len(table.key)]), f"{column} {error}")
-
-
-def _tests(table: _Table) -> Iterator[tuple[str, slice, Callable[..., None]]]:
-    """Give for each rule its first column, where its columns are in a row, and its test."""
-    start = len(table.key)
-    for columns, test in table.rules:
-        yield columns[0], slice(start, start + len(columns)), test
-        start += len(columns)
+                yield Finding(name, shown(row[: len(table.key)]), f"{column} {error}")
 
 
 def _columns(connection: sqlite3.Connection, name: str) -> set[str]:
@@ -166,157 +143,13 @@ def _columns(connection: sqlite3.Connection, name: str) -> set[str]:
 
 
 def _without(connection: sqlite3.Connection, name: str, missing: list[str]) -> Iterator[Finding]:
-    """Report columns that are missing; an empty table with them is made anew by any server."""
-    if connection.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone() is not None:
-        yield Finding(name, None, f"has no {' and '.join(missing)}: no server can read its rows")
+    """Report columns that are missing; every server replaces an old ``meta_data`` that is empty."""
+    (rows,) = connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()
+    if rows or (name, missing) != ("meta_data", ["result"]):
+        yield Finding(name, None, f"has no {' and '.join(missing)}: no server can use it")
 
 
-def _shown(values: tuple[Any, ...]) -> str:
-    return ", ".join(map(_shown_value, values))
-
-
-def _shown_value(value: object) -> str:
-    text = value.hex() if isinstance(value, bytes) else str(value)
-    text = printable(text) or "''"
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
-
-
-def _checksum(value: object) -> None:
-    # A BLOB of the same bytes would not be found by anybody who asks.
-    if not isinstance(value, str) or not _is_checksum(value):
-        raise ValueError(f"is not 64 lower-case hexadecimal digits: {_shown_value(value)}")
-
-
-def _binary_checksum(value: object) -> None:
-    if not isinstance(value, bytes) or len(value) != hashlib.sha256().digest_size:
-        raise ValueError(f"is not 32 bytes: {_shown_value(value)}")
-
-
-def _binary_checksum_or_null(value: object) -> None:
-    if value is not None:
-        _binary_checksum(value)
-
-
-def _json(value: object) -> Any:
-    if not isinstance(value, str):
-        raise ValueError("is no text")
-    with contextlib.suppress(orjson.JSONDecodeError):
-        return orjson.loads(value)
-    try:
-        value.encode()
-        # The published server writes what Python takes for JSON, such as NaN.
-        return loads_leniently(value)
-    except UnicodeEncodeError:
-        raise ValueError("is not UTF-8") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"is no JSON: {error}") from None
-
-
-def _object(value: object) -> dict[str, Any]:
-    found = _json(value)
-    if not isinstance(found, dict):
-        raise ValueError("is no JSON object")
-    return found
-
-
-def _record(value: object, transformation: object, result: object) -> None:
-    record = _object(value)
-    if record.get("tf_checksum") != transformation:
-        raise ValueError("names another transformation than its row")
-    if record.get("result_checksum") != result:
-        raise ValueError("names another result than its row")
-
-
-def _contested_record(value: object, result: object) -> None:
-    """Test a record that may be missing, or be one of version 2.0, which names nothing."""
-    record = _json(value)
-    if isinstance(record, dict) and record.get("result_checksum", result) != result:
-        raise ValueError("names another result than its row")
-
-
-def _states(value: object) -> None:
-    if not all(isinstance(state, str) for state in _object(value).values()):
-        raise ValueError("does not map paths to texts")
-
-
-def _content(value: object, checksum: object) -> None:
-    if not isinstance(value, bytes):
-        raise ValueError("is no BLOB")
-    found = hashlib.sha256(value).hexdigest()
-    if found != checksum:
-        raise ValueError(f"has the SHA-256 {found}, which is not its name")
-
-
-def _sum(value: object) -> None:
-    if not isinstance(value, int | float) or value < 0:
-        raise ValueError(f"is no number from 0: {_shown_value(value)}")
-
-
-def _each(test: Callable[[Any], Any], *columns: str) -> tuple[_Rule, ...]:
-    return tuple(_Rule((column,), test) for column in columns)
-
-
-_TABLES = {
-    "transformation": _Table(("checksum",), _each(_checksum, "checksum", "result")),
-    "rev_transformation": _Table(("id",), _each(_checksum, "checksum", "result")),
-    "buffer_info": _Table(
-        ("checksum",), (*_each(_checksum, "checksum"), *_each(_object, "buffer_info"))
-    ),
-    "syntactic_to_semantic": _Table(
-        ("syntactic", "celltype", "subcelltype"), _each(_checksum, "syntactic", "semantic")
-    ),
-    "expression": _Table(
-        ("input_checksum", "path", "celltype", "target_celltype"),
-        (*_each(_checksum, "input_checksum", "result"), *_each(_json, "path")),
-    ),
-    "meta_data": _Table(
-        ("checksum",),
-        (
-            *_each(_checksum, "checksum", "result"),
-            _Rule(("metadata", "checksum", "result"), _record),
-        ),
-    ),
-    "bucket_probe": _Table(
-        ("bucket_kind", "label"),
-        (*_each(_checksum, "bucket_checksum"), *_each(_object, "freshness_tokens")),
-    ),
-    "irreproducible_transformation": _Table(
-        ("id", "checksum"),
-        (
-            *_each(_checksum, "checksum", "result"),
-            _Rule(("metadata", "result"), _contested_record),
-        ),
-    ),
-    "buffer": _Table(
-        ("checksum",), (*_each(_checksum, "checksum"), _Rule(("content", "checksum"), _content))
-    ),
-    "cache_entry": _Table(("checksum",), _each(_checksum, "checksum", "result"), has_rowid=False),
-    "files_read": _Table(
-        ("checksum",), (*_each(_checksum, "checksum", "result"), *_each(_states, "files"))
-    ),
-    "recipe": _Table(("checksum",), _each(_checksum, "checksum"), has_rowid=False),
-    "note": _Table(("checksum",), (*_each(_checksum, "checksum"), *_each(_object, "document"))),
-    "cutoff": _Table(
-        ("skeleton", "checksum"),
-        (
-            *_each(_binary_checksum, "skeleton", "checksum"),
-            *_each(_binary_checksum_or_null, "result"),
-        ),
-        has_rowid=False,
-    ),
-    "cost": _Table(
-        ("code",),
-        (
-            *_each(_binary_checksum, "code"),
-            *_each(_sum, "runs", "seconds", "nbytes", "load_seconds", "loads"),
-        ),
-        has_rowid=False,
-    ),
-    "divergence": _Table(("id",), _each(_checksum, "checksum", "result")),
-}
-
-
-def _unpaired(connection: sqlite3.Connection) -> Iterator[Finding]:
+def _unpaired(connection: sqlite3.Connection, unwritten: list[_Pair]) -> Iterator[Finding]:
     """Compare transformations with the reverse table, both sorted: in memory is one row of each.
 
     Searching would not do: the reverse table has an index on the result alone, and a million
@@ -325,7 +158,7 @@ def _unpaired(connection: sqlite3.Connection) -> Iterator[Finding]:
     if not _columns(connection, "rev_transformation"):
         yield Finding("rev_transformation", None, "is missing")
         return
-    advice = _advice(connection)
+    is_published = _is_published(connection)
     reverse = _sorted_pairs(connection, "rev_transformation")
     there, left_over = next(reverse, None), 0
     for pair in _sorted_pairs(connection, "transformation"):
@@ -333,16 +166,17 @@ def _unpaired(connection: sqlite3.Connection) -> Iterator[Finding]:
             there, left_over = next(reverse, None), left_over + 1
         if there == pair:
             there = next(reverse, None)
+        elif is_published and len(unwritten) < MAX_UNWRITTEN:
+            unwritten.append(pair)
         else:
-            key = _shown_value(lenient(pair[1]))
-            yield Finding("transformation", key, f"has no pair in rev_transformation{advice}")
+            yield _without_pair(pair, is_published)
     left_over += (there is not None) + sum(1 for _ in reverse)
     if left_over:
         text = f"rows of old results, or double, as published servers leave them: {left_over:,}"
         yield Finding("rev_transformation", None, text, is_remark=True)
 
 
-def _sorted_pairs(connection: sqlite3.Connection, table: str) -> Iterator[tuple[bytes, bytes]]:
+def _sorted_pairs(connection: sqlite3.Connection, table: str) -> Iterator[_Pair]:
     # As bytes, which Python sorts as SQLite does; other types are reported already. SQLite sorts
     # what exceeds its cache in a temporary file.
     return connection.execute(
@@ -351,12 +185,41 @@ def _sorted_pairs(connection: sqlite3.Connection, table: str) -> Iterator[tuple[
     )
 
 
-def _advice(connection: sqlite3.Connection) -> str:
-    """Tell how to mend what a published server leaves that dies between its two writes."""
+def _is_published(connection: sqlite3.Connection) -> bool:
+    """Tell whether a published server was the last to open the file for writing."""
     query = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?"
-    if connection.execute(query, (PUBLISHED_INDICES[0],)).fetchone() is None:
-        return ""
-    return "; a writable server of seamless-dask-cache adds it when it starts"
+    return connection.execute(query, (PUBLISHED_INDICES[0],)).fetchone() is not None
+
+
+def _without_pair(pair: _Pair, is_published: bool) -> Finding:
+    text = "has no pair in rev_transformation"
+    if is_published:
+        text += "; a writable server of seamless-dask-cache adds it when it starts"
+    return Finding("transformation", shown((lenient(pair[1]),)), text)
+
+
+def _still_unwritten(file: Path, pairs: list[_Pair]) -> Iterator[Finding]:
+    """Look again for pairs of a published server, which writes them in a transaction of their own.
+
+    It may have been between the two, and could not go on before the snapshot ended.
+    """
+    for _ in range(LOOKS):
+        if not pairs:
+            return
+        time.sleep(PAUSE_SECONDS)
+        with snapshot(file) as connection:
+            pairs = [pair for pair in pairs if _is_unwritten(connection, pair)]
+    for pair in pairs:
+        yield _without_pair(pair, is_published=True)
+
+
+def _is_unwritten(connection: sqlite3.Connection, pair: _Pair) -> bool:
+    condition = "result = CAST(? AS TEXT) AND checksum = CAST(? AS TEXT)"
+    query = (
+        f"SELECT EXISTS (SELECT 1 FROM transformation WHERE {condition})"
+        f" AND NOT EXISTS (SELECT 1 FROM rev_transformation WHERE {condition})"
+    )
+    return bool(connection.execute(query, (*pair, *pair)).fetchone()[0])
 
 
 def _of_other_results(connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -381,11 +244,4 @@ def _recipes_without_text(connection: sqlite3.Connection) -> Iterator[Finding]:
         " ORDER BY checksum"
     )
     for row in connection.execute(query):
-        yield Finding("recipe", _shown(row), "has no text in buffer")
-
-
-_RELATIONS = (
-    ("rev_transformation", _unpaired),
-    ("meta_data", _of_other_results),
-    ("recipe", _recipes_without_text),
-)
+        yield Finding("recipe", shown(row), "has no text in buffer")

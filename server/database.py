@@ -65,7 +65,7 @@ class Database:
     def __init__(
         self, path: Path, *, writable: bool, committed: Callable[[int], None] | None = None
     ):
-        self.path = path
+        self.path, self.writable = path, writable
         self._writer: Lane | None = None
         self._writes: Gathering[Write | Row] | None = None
         if writable:
@@ -138,13 +138,13 @@ def _connect_writer(path: Path) -> sqlite3.Connection:
 
 
 def _connect_reader(path: Path) -> sqlite3.Connection:
-    connection = _open_for_reading(path)
+    connection = open_for_reading(path)
     schema.check_version(connection, path)
     schema.stand_in_for_missing_tables(connection)
     return connection
 
 
-def _open_for_reading(path: Path) -> sqlite3.Connection:
+def open_for_reading(path: Path) -> sqlite3.Connection:
     try:
         return _connect(f"{_uri(path)}?mode=ro")
     except sqlite3.OperationalError:

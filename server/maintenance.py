@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from .database import _open_for_reading
+from .database import open_for_reading
 from .failures import MaintenanceError
 
 STEP_PAGES = 4_096
@@ -109,7 +109,7 @@ def snapshot(file: Path) -> Iterator[sqlite3.Connection]:
         with complaining(f"cannot open {file} as a database"):
             if not file.is_file():
                 raise MaintenanceError(f"{file} is {'no file' if file.exists() else 'missing'}")
-            connection = stack.enter_context(contextlib.closing(_open_for_reading(file)))
+            connection = stack.enter_context(contextlib.closing(open_for_reading(file)))
             connection.execute("BEGIN")
             # The first read inside the transaction: it determines the moment that is seen.
             _require_ours(connection, file)

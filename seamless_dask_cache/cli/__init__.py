@@ -96,6 +96,48 @@ def audit(cache_dir: Path | None, database: str | None, as_json: bool, limit: in
     print_divergences(cache_dir, database, as_json=as_json, limit=limit)
 
 
+@main.command()
+@click.option("--overwrite", is_flag=True, help="Replace COPY, once the new copy is whole.")
+@click.option("--no-check", is_flag=True, help="Keep the copy also when FILE is damaged.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("copy", type=click.Path(path_type=Path))
+def backup(file: Path, copy: Path, overwrite: bool, no_check: bool) -> None:
+    """Copy the database FILE to COPY as it is at this moment, also while a server writes to it.
+
+    COPY is complete in this one file: a server can be started on it. Large buffers are not part of
+    it: they stand in a folder of their own, which any program can copy, best after this. A
+    published seamless-database, which writes without a write-ahead log, has to wait until the copy
+    is made, and gives up requests after 5 seconds: stop it first.
+    """
+    from seamless_dask_cache.cli.maintenance import make_backup
+
+    make_backup(file, copy, overwrite=overwrite, check=not no_check)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option(
+    "--limit",
+    default=20,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Print so many problems at most, and count the others.",
+)
+@click.argument("file", type=click.Path(path_type=Path))
+def check(file: Path, as_json: bool, limit: int) -> None:
+    """Check that the database FILE is whole, also while a server writes to it.
+
+    First SQLite looks at its structures, then every row is read: buffers must have the SHA-256 that
+    names them, documents must be JSON, records must fit their transformations. Nothing is changed.
+    The exit code is 1 when there are problems; remarks are harmless. Large buffers, in a folder of
+    their own, are not looked at. A published seamless-database, which writes without a write-ahead
+    log, has to wait meanwhile, and gives up requests after 5 seconds: stop it first.
+    """
+    from seamless_dask_cache.cli.maintenance import print_problems
+
+    print_problems(file, as_json=as_json, limit=limit)
+
+
 @main.command(
     context_settings={"ignore_unknown_options": True, "help_option_names": []},
 )
