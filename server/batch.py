@@ -34,6 +34,7 @@ import binascii
 import contextlib
 import os
 import sqlite3
+import stat
 from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
@@ -172,4 +173,13 @@ def is_present(folder: str | None, checksum: str) -> bool | None:
 
     Strings instead of `Path`, which would take most of the time of a lookup.
     """
-    return None if folder is None else os.access(f"{folder}/{checksum[:2]}/{checksum}", os.R_OK)
+    return None if folder is None else length_in(folder, checksum) is not None
+
+
+def length_in(folder: str, checksum: str) -> int | None:
+    """Give the length of a large buffer in bytes; None where it is not, or is no file."""
+    try:
+        state = os.stat(f"{folder}/{checksum[:2]}/{checksum}")  # noqa: PTH116  (see above)
+    except OSError:
+        return None
+    return state.st_size if stat.S_ISREG(state.st_mode) else None

@@ -89,7 +89,7 @@ def look_up(
         " LEFT JOIN cache_entry AS e ON e.checksum = t.checksum AND e.result = t.result"
         " LEFT JOIN files_read AS f ON f.checksum = t.checksum"
         " WHERE t.checksum NOT IN (SELECT checksum FROM irreproducible_transformation)"
-    ).format(content="b.content" if inline else "NULL")
+    ).format(content="CAST(b.content AS BLOB)" if inline else "NULL")
     with contextlib.closing(connection.execute(query, (keys_as_json(transformations),))) as rows:
         yield from rows
 

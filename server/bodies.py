@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from typing import NamedTuple
+import zlib
+from collections.abc import AsyncGenerator, Collection, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from .failures import MalformedError, SlowError, TooLargeError
+from .failures import MalformedError, SlowError, TooLargeError, UnsupportedError
+
+if TYPE_CHECKING:
+    from .front import Request
 
 SLOWEST = 16 * 1024
 """Bytes per second; who is slower for long does not finish."""
 
-# Bytes that are not encoded as their header says, or a client that went away.
+PIECE = 256 * 1024
+"""Bytes that are decoded at a time."""
+
+# Chunks that are none, or a client that went away.
 _UNREADABLE = (web.RequestPayloadError, HttpProcessingError, ConnectionResetError)
 
 
@@ -34,14 +41,17 @@ class Limits(NamedTuple):
     patience: float
 
 
-async def read(request: web.BaseRequest, limits: Limits) -> bytes:
+async def read(request: Request, limits: Limits) -> bytes:
     """Read a body as a whole.
 
     Raises
     ------
     TooLargeError, SlowError, MalformedError
         The last one when it cannot be read.
+    UnsupportedError
+        It is encoded: a megabyte might become a thousand in memory.
     """
+    _decoder_of(request, ())
     content = request.content
     if content.is_eof() and (request.content_length or 0) <= limits.nbytes:
         # It came with its head, as nearly all do.
@@ -50,7 +60,7 @@ async def read(request: web.BaseRequest, limits: Limits) -> bytes:
         except _UNREADABLE as error:
             raise _unreadable(error) from None
         if content.at_eof():
-            return body
+            return _within(body, len(body), limits)
         parts = [body]
     else:
         parts = []
@@ -58,19 +68,22 @@ async def read(request: web.BaseRequest, limits: Limits) -> bytes:
     return b"".join(parts)
 
 
-async def arriving(request: web.BaseRequest, limits: Limits) -> AsyncGenerator[bytes, None]:
-    """Give a body in parts, as it arrives.
+async def arriving(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
+    """Give a body in parts, as it arrives, decoded.
 
     Raises
     ------
     TooLargeError, SlowError, MalformedError
         As for `read`.
+    UnsupportedError
+        It is encoded in another way than gzip or deflate.
     """
+    decoder = _decoder_of(request, ("gzip", "deflate"))
     if (request.content_length or 0) > limits.nbytes:
         raise _too_large(limits)
     if "Expect" in request.headers:
         await _encourage(request)
-    received, started = 0, time.monotonic()
+    received, decoded, started = 0, 0, time.monotonic()
     while True:
         rest = started + limits.patience + received / SLOWEST - time.monotonic()
         try:
@@ -79,15 +92,54 @@ async def arriving(request: web.BaseRequest, limits: Limits) -> AsyncGenerator[b
             raise SlowError(f"The body did not arrive within {limits.patience:g} seconds") from None
         except _UNREADABLE as error:
             raise _unreadable(error) from None
+        received += len(part)
+        for piece in [part] if decoder is None else decoder.pieces(part):
+            decoded += len(piece)
+            if piece:
+                yield _within(piece, decoded, limits)
         if not part:
             return
-        received += len(part)
-        if received > limits.nbytes:
-            raise _too_large(limits)
-        yield part
 
 
-async def _encourage(request: web.BaseRequest) -> None:
+def length(request: Request) -> int | None:
+    """Give the number of bytes in a body; None where its head does not tell."""
+    return None if "Content-Encoding" in request.headers else request.content_length
+
+
+class _Decoder:
+    """Undoes gzip or deflate, in pieces whose size does not depend on the client."""
+
+    def __init__(self) -> None:
+        self._inflate = zlib.decompressobj(wbits=47)  # either format, by its first bytes
+
+    def pieces(self, part: bytes) -> Iterator[bytes]:
+        """Decode the next part; the last one is empty."""
+        try:
+            yield self._inflate.decompress(part, PIECE)
+            while self._inflate.unconsumed_tail:
+                yield self._inflate.decompress(self._inflate.unconsumed_tail, PIECE)
+        except zlib.error as error:
+            raise _unreadable(error) from None
+        if self._inflate.unused_data or not (part or self._inflate.eof):
+            raise _unreadable("not encoded as its head says")
+
+
+def _decoder_of(request: Request, understood: Collection[str]) -> _Decoder | None:
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding == "identity":
+        return None
+    if encoding not in understood:
+        raise UnsupportedError(f"A body with Content-Encoding {encoding[:20]!r} is not taken here")
+    return _Decoder()
+
+
+def _within(body: bytes, nbytes: int, limits: Limits) -> bytes:
+    if nbytes > limits.nbytes:
+        raise _too_large(limits)
+    return body
+
+
+async def _encourage(request: Request) -> None:
     """Tell a client that waits for it to send the body."""
     if request.headers["Expect"].lower() != "100-continue":
         raise web.HTTPExpectationFailed
@@ -99,5 +151,5 @@ def _too_large(limits: Limits) -> TooLargeError:
     return TooLargeError(f"The request is larger than {limits.nbytes} bytes")
 
 
-def _unreadable(error: Exception) -> MalformedError:
+def _unreadable(error: object) -> MalformedError:
     return MalformedError(f"Malformed request: unreadable body ({error})")

@@ -26,13 +26,18 @@ from aiohttp import web
 from . import bodies
 from .bodies import Limits
 from .buffers import Buffers, Content
-from .failures import MalformedError, UnknownKeyError
+from .failures import BusyError, MalformedError, UnknownKeyError
 from .front import Request, Responder, stream
 from .promises import Promises
 from .protocol import checksums
 
+LOOK_SECONDS = 1.0
+"""How long a wait for a promise lasts before it is seen whether the client is still there."""
+
 PIECE = 256 * 1024
 """Bytes that are read and sent at a time."""
+
+_is_nothing = re.compile("bytes=-0+", re.IGNORECASE).fullmatch  # the last 0 bytes
 
 _is_path = re.compile("/(promise/)?([0-9a-fA-F]{64})").fullmatch
 
@@ -70,7 +75,9 @@ class BufferRoutes:
         """Send a buffer, once it is here."""
         checksum = _checksum(request)
         found = await self._buffers.find(checksum)
-        if found is None and await self._promises.wait(checksum):
+        while found is None and request.transport is not None:  # None: the client has gone
+            if not await self._promises.wait(checksum, LOOK_SECONDS):
+                break
             found = await self._buffers.find(checksum)
         return await _send(request, checksum, found)
 
@@ -88,7 +95,7 @@ class BufferRoutes:
             response = await _already_here(request, self._upload)
         else:
             parts = bodies.arriving(request, self._upload)
-            await self._buffers.keep(checksum, parts, request.content_length)
+            await self._buffers.keep(checksum, parts, bodies.length(request))
             response = web.Response(text="OK")
         self._promises.end(checksum)
         return response
@@ -186,7 +193,11 @@ async def _send_range(request: Request, content: Content, tag: str) -> web.Strea
 
 async def _pieces(content: Content, span: range) -> AsyncIterator[bytes]:
     for start in range(span.start, span.stop, PIECE):
-        yield await content.read(start, min(start + PIECE, span.stop))
+        stop = min(start + PIECE, span.stop)
+        piece = await content.read(start, stop)
+        if len(piece) != stop - start:
+            raise BusyError("The buffer was cut off while it was read")
+        yield piece
 
 
 def _range(request: Request, tag: str) -> slice | None:
@@ -194,8 +205,11 @@ def _range(request: Request, tag: str) -> slice | None:
 
     A range that is not understood, or one of something else, does not count (RFC 9110, 14.2).
     """
-    if "Range" not in request.headers or request.headers.get("If-Range", tag) != tag:
+    wanted = request.headers.get("Range")
+    if wanted is None or request.method != "GET" or request.headers.get("If-Range", tag) != tag:
         return None
+    if _is_nothing(wanted):
+        return slice(0, 0)
     try:
         return request.http_range
     except ValueError:

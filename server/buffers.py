@@ -22,7 +22,7 @@ from seamless_dask_cache.errors import CorruptBufferError, StoreError
 from seamless_dask_cache.storage import DirectoryStore
 
 from . import cache_tables
-from .batch import CHUNK
+from .batch import CHUNK, length_in
 from .database import Database
 from .failures import MalformedError, StorageError, TooLargeError
 
@@ -41,7 +41,7 @@ MOST_VERIFIED = 10_000
 """Files of which is remembered that they were verified."""
 
 T = TypeVar("T")
-Identity = tuple[int, ...]
+Identity = tuple[str | int, ...]
 
 
 class Content:
@@ -95,12 +95,20 @@ class Buffers:
             The folder cannot be read.
         """
         row: bytes | None = await self._database.read(cache_tables.buffer_content, checksum)
-        if row is not None and hashlib.sha256(row).hexdigest() == checksum:
-            return Content(row)
+        if row is not None:
+            if hashlib.sha256(row).hexdigest() == checksum:
+                return Content(row)
+            await self._drop_row(checksum, row)
         if self._store is None:
             return None
         file = await asyncio.to_thread(self._open, self._store, checksum)
         return None if file is None else Content(file)
+
+    async def _drop_row(self, checksum: str, content: bytes) -> None:
+        logger.warning("a damaged buffer in the database file does not count: %s", checksum)
+        if self._database.writable:
+            work = partial(cache_tables.drop_buffer, checksum=checksum, content=content)
+            await self._database.write(work)
 
     def _open(self, store: DirectoryStore, checksum: str) -> BinaryIO | None:
         try:
@@ -122,7 +130,8 @@ class Buffers:
 
     def _verify(self, store: DirectoryStore, file: BinaryIO, checksum: str) -> None:
         found = os.fstat(file.fileno())
-        identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        identity = (checksum, *state)  # a link gives a file another name, under which it is wrong
         if identity in self._verified:
             return
         store.verify_file(file, checksum)
@@ -196,11 +205,8 @@ def _mismatch(checksum: str) -> MalformedError:
 
 
 def _lengths_in(folder: str, checksums: list[str]) -> dict[str, int]:
-    found = {}
-    for checksum in checksums:
-        with contextlib.suppress(OSError):
-            found[checksum] = os.stat(f"{folder}/{checksum[:2]}/{checksum}").st_size  # noqa: PTH116
-    return found
+    found = ((checksum, length_in(folder, checksum)) for checksum in checksums)
+    return {checksum: nbytes for checksum, nbytes in found if nbytes is not None}
 
 
 async def _first_bytes(parts: AsyncIterator[bytes], most: int) -> tuple[bytes, bool]:

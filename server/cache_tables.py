@@ -23,10 +23,17 @@ def put_buffers(connection: sqlite3.Connection, buffers: Sequence[tuple[str, byt
     )
 
 
+def drop_buffer(connection: sqlite3.Connection, checksum: str, content: bytes) -> None:
+    """Remove a damaged buffer, unless it was replaced meanwhile."""
+    connection.execute(
+        "DELETE FROM buffer WHERE checksum = ? AND CAST(content AS BLOB) IS ?", (checksum, content)
+    )
+
+
 def buffer_lengths(connection: sqlite3.Connection, checksums: Sequence[str]) -> dict[str, int]:
     """Tell how long the contents are that are here."""
     query = (
-        "SELECT b.checksum, length(b.content) FROM json_each(?) AS wanted"
+        "SELECT b.checksum, length(CAST(b.content AS BLOB)) FROM json_each(?) AS wanted"
         " CROSS JOIN buffer AS b ON b.checksum = wanted.value"
     )
     return dict(connection.execute(query, (keys_as_json(checksums),)).fetchall())
@@ -36,7 +43,9 @@ def buffer_lengths(connection: sqlite3.Connection, checksums: Sequence[str]) -> 
 def buffer_content(connection: sqlite3.Connection, checksum: str) -> bytes | None:
     """Reader: checksum -> content of a small buffer."""
     row = connection.execute(
-        "SELECT content FROM buffer WHERE checksum = ?", (checksum,)
+        # Another program may have put a text there.
+        "SELECT CAST(content AS BLOB) FROM buffer WHERE checksum = ?",
+        (checksum,),
     ).fetchone()
     return None if row is None else row[0]
 

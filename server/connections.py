@@ -1,7 +1,7 @@
 """Connections that slow clients cannot keep: what a client must do within which time.
 
 ============================  =====================================================================
-sends nothing at all          `IDLE_SECONDS`, also between two requests
+sends nothing at all          `IDLE_SECONDS`, also between two requests, and behind one
 sends the head of a request   the *patience*, from the first byte on
 sends the body                the patience, and a second more for every `SLOWEST` bytes (`bodies`)
 takes the answer              the patience, for each piece of it that fits into the system's buffers
@@ -11,6 +11,8 @@ takes the answer              the patience, for each piece of it that fits into 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from typing import Any
 
 from aiohttp import web
@@ -19,6 +21,9 @@ from .metrics import Metrics
 
 IDLE_SECONDS = 75.0
 """How long a connection may stay open without a request."""
+
+UNSENT_BYTES = 64 * 1024
+"""How much of an answer may wait in the system's buffer of a connection."""
 
 
 class Connection(web.RequestHandler):
@@ -59,6 +64,7 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start to look after the connection."""
         super().connection_made(transport)
+        _keep_little_in_the_system(transport)
         self._look_later()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -101,6 +107,19 @@ class Connection(web.RequestHandler):
             self.transport.abort()
 
 
+def _keep_little_in_the_system(transport: asyncio.BaseTransport) -> None:
+    """Let the system take no more than it can soon send.
+
+    It would take megabytes, and the transport stay paused until a third of them is gone: a slow
+    client that takes its answer could not be told from one that does not.
+    """
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    plain = transport.get_extra_info("socket")
+    if plain is not None and option is not None:
+        with contextlib.suppress(OSError):
+            plain.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)
+
+
 class Server(web.Server):
     """Makes connections; see `aiohttp.web.Server`.
 
@@ -115,7 +134,8 @@ class Server(web.Server):
     """
 
     def __init__(self, handler: Any, *, patience: float, metrics: Metrics, **settings: Any):
-        super().__init__(handler, keepalive_timeout=IDLE_SECONDS, **settings)
+        # Who decodes bodies here does so within limits; aiohttp does so as they come.
+        super().__init__(handler, keepalive_timeout=IDLE_SECONDS, auto_decompress=False, **settings)
         self._patience = patience
         self._metrics = metrics
 

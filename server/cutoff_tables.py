@@ -87,5 +87,5 @@ def cutoffs_of(
         " WHERE c.skeleton = ? AND c.checksum > ? AND c.result IS NOT NULL"
         " AND name NOT IN (SELECT result FROM irreproducible_transformation)"
         " ORDER BY c.checksum LIMIT ?"
-    ).format(content="b.content" if inline else "NULL")
+    ).format(content="CAST(b.content AS BLOB)" if inline else "NULL")
     return connection.execute(query, (skeleton, after, limit))

@@ -11,6 +11,7 @@
     +-- SlowError           408  the body did not arrive in time
     +-- ConflictError       409  the write contradicts what is recorded
     +-- TooLargeError       413  the request is larger than the server accepts
+    +-- UnsupportedError    415  the body is encoded in a way that is not understood here
     +-- NotInstalledError   501  this needs a package that is not installed
     +-- BusyError           503  the server has no room for this at the moment
     +-- StorageError        507  the folder of buffers cannot take this; or 403, or 503
@@ -87,6 +88,12 @@ class TooLargeError(RequestError):
     """The request is larger than the server accepts."""
 
     status = 413
+
+
+class UnsupportedError(RequestError):
+    """The body is encoded in a way that is not understood here."""
+
+    status = 415
 
 
 class NotInstalledError(RequestError):

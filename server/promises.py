@@ -72,12 +72,12 @@ class Promises:
         """Give those that are promised."""
         return {checksum for checksum in checksums if checksum in self._expected}
 
-    async def wait(self, checksum: str) -> bool:
-        """Wait as long as a buffer is promised; tell whether it was."""
+    async def wait(self, checksum: str, seconds: float | None = None) -> bool:
+        """Wait while a buffer is promised, at most so long; tell whether it was promised."""
         expected = self._expected.get(checksum)
         if expected is None or self._closed:
             return False
-        await asyncio.shield(expected)
+        await asyncio.wait([expected], timeout=seconds)
         return True
 
     def close(self) -> None:

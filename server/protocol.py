@@ -171,10 +171,15 @@ class Fields:
         value = self._values.get(name)
         if value is None:
             return None
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value):
+        if not isinstance(value, int | float) or isinstance(value, bool):
             raise self.refuse(f"{name} must be a number")
-        return float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # an integer of hundreds of digits
+            number = math.inf
+        if not math.isfinite(number):
+            raise self.refuse(f"{name} must be a number")
+        return number
 
     def mapping(self, name: str) -> dict[str, Any]:
         """Give a JSON object, which may also come as a text that holds one."""

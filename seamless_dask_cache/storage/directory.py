@@ -251,9 +251,10 @@ class DirectoryStore(BufferStore):
             seal = self._seal_of_record(key) if nbytes >= _SEAL_FROM else None
             if seal is None or seal.nbytes != nbytes or not seal.fits_parts(_parts(file)):
                 self._check_seal(_seal_of_file(file), key)
+        except CorruptBufferError:
+            self._drop(file, key)
+            raise
         except (OSError, ValueError) as exc:  # ValueError: it became shorter meanwhile
-            if isinstance(exc, StoreError):
-                raise
             raise StoreError(errno.EIO, str(exc), str(self._file(key))) from exc
 
     @contextlib.contextmanager
@@ -280,18 +281,32 @@ class DirectoryStore(BufferStore):
     def _verify(self, content: bytes | memoryview, key: str) -> None:
         if len(content) >= _SEAL_FROM and self._looks_right(content, key):
             return
-        self._check_seal(seal_of(content), key)
+        try:
+            self._check_seal(seal_of(content), key)
+        except CorruptBufferError:
+            self._drop_if_corrupt(key)
+            raise
 
     def _check_seal(self, seal: Seal, key: str) -> None:
-        """Refuse and drop a buffer with the seal of another one; keep the seal of a good one."""
-        try:
-            refuse_corrupt(seal.key, key, seal.nbytes, str(self._file(key)))
-        except CorruptBufferError:
-            _log.warning("dropping a corrupt buffer: %s", self._file(key))
-            _removed(self._file(key))
-            self._drop_seal(key)
-            raise
+        """Refuse a buffer with the seal of another one; keep the seal of a good one."""
+        refuse_corrupt(seal.key, key, seal.nbytes, str(self._file(key)))
         self._keep_seal(seal)
+
+    def _drop_if_corrupt(self, key: str) -> None:
+        """Look once more, as another process may have written it anew meanwhile."""
+        with contextlib.suppress(OSError, CorruptBufferError):
+            file = self.open(key)
+            if file is not None:
+                with file:
+                    self.verify_file(file, key)
+
+    def _drop(self, file: BinaryIO, key: str) -> None:
+        path = self._file(key)
+        with contextlib.suppress(OSError):
+            if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                _log.warning("dropping a corrupt buffer: %s", path)
+                _removed(path)
+                self._drop_seal(key)
 
     def _looks_right(self, content: bytes | memoryview, key: str) -> bool:
         seal = self._seal_of_record(key)
