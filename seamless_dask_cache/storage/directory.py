@@ -39,8 +39,18 @@ from seamless_dask_cache.storage.base import (
     refuse_corrupt,
     refuse_mismatch,
 )
+from seamless_dask_cache.storage.folder import (
+    buffers,
+    flush_folder,
+    is_older,
+    listed,
+    parts,
+    removed,
+    seal_of_file,
+    size,
+)
 from seamless_dask_cache.storage.private_memory import load
-from seamless_dask_cache.storage.seals import PART, Seal, Sealing, seal_of, unpack
+from seamless_dask_cache.storage.seals import Seal, seal_of, unpack
 from seamless_dask_cache.storage.syncing import SYNCING
 
 _log = logging.getLogger(__name__)
@@ -49,7 +59,6 @@ SOON: Literal["soon"] = "soon"
 _TEMPORARY = ".tmp"
 _SEALS = ".seals"
 _STALE_SECONDS = 3600.0
-_HEX_DIGITS = frozenset("0123456789abcdef")
 
 # Below this size, the checksum takes less time than opening one more file on a network file system.
 _SEAL_FROM = 1 << 20
@@ -106,7 +115,7 @@ class DirectoryStore(BufferStore):
         key = checksum_hex(checksum)
         views = as_frames(frames)
         # A file of another size is the remains of an accident: replace it.
-        if _size(self._file(key)) == sum(map(len, views)):
+        if size(self._file(key)) == sum(map(len, views)):
             return False
         self._write(views, key)
         return True
@@ -115,7 +124,7 @@ class DirectoryStore(BufferStore):
         return self._write(as_frames(frames)).key
 
     def has(self, checksum: Key) -> bool:  # noqa: D102
-        return _size(self._file(checksum_hex(checksum))) is not None
+        return size(self._file(checksum_hex(checksum))) is not None
 
     def delete(self, checksum: Key) -> bool:  # noqa: D102
         path = self._file(checksum_hex(checksum))
@@ -129,10 +138,10 @@ class DirectoryStore(BufferStore):
         return True
 
     def __iter__(self) -> Iterator[str]:
-        return (path.name for path in _buffers(self.path))
+        return (path.name for path in buffers(self.path))
 
     def nbytes(self) -> int:  # noqa: D102
-        return sum(_size(path) or 0 for path in _buffers(self.path))
+        return sum(size(path) or 0 for path in buffers(self.path))
 
     def sweep(self, older_than: float = _STALE_SECONDS) -> int:
         """Remove what killed writers left behind, and seals without a buffer.
@@ -147,8 +156,8 @@ class DirectoryStore(BufferStore):
         int
             How many files were removed.
         """
-        seals = (path for path in _buffers(self.path / _SEALS) if not self.has(path.name))
-        return self._sweep_temporary(older_than) + sum(map(_removed, seals))
+        seals = (path for path in buffers(self.path / _SEALS) if not self.has(path.name))
+        return self._sweep_temporary(older_than) + sum(map(removed, seals))
 
     def __repr__(self) -> str:
         return f"<DirectoryStore {str(self.path)!r}>"
@@ -202,7 +211,7 @@ class DirectoryStore(BufferStore):
         path = self._file(seal.key)
         if expected is not None:
             refuse_mismatch(seal.key, expected, str(self.path))
-        elif _size(path) == seal.nbytes:
+        elif size(path) == seal.nbytes:
             return  # nobody could know before it was hashed
         if self.durable is True or (self.durable == SOON and not SYNCING.soon(buffer.fileno())):
             buffer.flush()
@@ -210,9 +219,9 @@ class DirectoryStore(BufferStore):
         path.parent.mkdir(exist_ok=True)
         buffer.path.replace(path)
         if self.durable is True:
-            _flush_folder(path.parent)
+            flush_folder(path.parent)
             if is_new:
-                _flush_folder(self.path)
+                flush_folder(self.path)
 
     def open(self, checksum: Key) -> BinaryIO | None:
         """Open the file of a buffer; None if it is not here. Not verified: see `verify_file`.
@@ -249,8 +258,8 @@ class DirectoryStore(BufferStore):
         nbytes = os.fstat(file.fileno()).st_size
         try:
             seal = self._seal_of_record(key) if nbytes >= _SEAL_FROM else None
-            if seal is None or seal.nbytes != nbytes or not seal.fits_parts(_parts(file)):
-                self._check_seal(_seal_of_file(file), key)
+            if seal is None or seal.nbytes != nbytes or not seal.fits_parts(parts(file)):
+                self._check_seal(seal_of_file(file), key)
         except CorruptBufferError:
             self._drop(file, key)
             raise
@@ -275,7 +284,7 @@ class DirectoryStore(BufferStore):
     def _sweep_temporary(self, older_than: float) -> int:
         limit = time.time() - older_than
         return sum(
-            _removed(path) for path in _listed(self.path / _TEMPORARY) if _is_older(path, limit)
+            removed(path) for path in listed(self.path / _TEMPORARY) if is_older(path, limit)
         )
 
     def _verify(self, content: bytes | memoryview, key: str) -> None:
@@ -305,7 +314,7 @@ class DirectoryStore(BufferStore):
         with contextlib.suppress(OSError):
             if os.path.samestat(path.stat(), os.fstat(file.fileno())):
                 _log.warning("dropping a corrupt buffer: %s", path)
-                _removed(path)
+                removed(path)
                 self._drop_seal(key)
 
     def _looks_right(self, content: bytes | memoryview, key: str) -> bool:
@@ -331,73 +340,7 @@ class DirectoryStore(BufferStore):
 
     def _drop_seal(self, key: str) -> None:
         # One that stays does no harm: what it says of the buffer of that name stays true.
-        _removed(self._seal_file(key))
-
-
-def _parts(file: BinaryIO) -> Iterator[bytes]:
-    """Read a file from its start in parts of a MiB."""
-    file.seek(0)
-    while part := file.read(PART):
-        yield part
-
-
-def _seal_of_file(file: BinaryIO) -> Seal:
-    sealing = Sealing()
-    for part in _parts(file):
-        sealing.add(memoryview(part))
-    return sealing.seal()
-
-
-def _flush_folder(path: Path) -> None:
-    """Bring the names in a folder to the disk, where the system can do that."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _size(path: Path) -> int | None:
-    """Return the size of a file in bytes; None where there is none, or something else."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
-
-
-def _listed(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _buffers(folder: Path) -> Iterator[Path]:
-    for part in _listed(folder):
-        if len(part.name) == 2 and _HEX_DIGITS.issuperset(part.name):
-            yield from filter(_is_buffer, _listed(part))
-
-
-def _is_buffer(path: Path) -> bool:
-    name = path.name
-    return len(name) == 64 and name[:2] == path.parent.name and _HEX_DIGITS.issuperset(name)
-
-
-def _is_older(path: Path, limit: float) -> bool:
-    try:
-        return path.stat().st_mtime < limit
-    except OSError:  # another process sweeps at the same time
-        return False
-
-
-def _removed(path: Path) -> bool:
-    try:
-        path.unlink()
-    except OSError:
-        return False
-    return True
+        removed(self._seal_file(key))
 
 
 def _store_error(exc: OSError, path: Path) -> StoreError:
