@@ -308,7 +308,7 @@ class TestDirectoryStore(StoreContract):
             def frames():
                 yield content
             store = DirectoryStore(sys.argv[1])
-            import seamless_dask_cache.storage.directory as module
+            import seamless_dask_cache.storage.arriving as module
             add = module.Sealing.add
             def add_half(sealing, piece):
                 add(sealing, piece)
