@@ -1,10 +1,10 @@
 """JSON at the speed of orjson, without losing what orjson cannot hold.
 
 That is: integers of more than 64 bits, of which it makes floats when it reads them; NaN and
-infinities, which it writes as null; and halves of surrogate pairs (names of files that are not
-UTF-8), which it refuses. All of them occur in the records of other programs, which use Python's
-``json``. So such documents are read and written by that here, too, and those written that are
-nested more than 254 deep.
+infinities, which it refuses, and writes as null; and halves of surrogate pairs (names of files that
+are not UTF-8), which it refuses. All of them occur in the records of other programs, which use
+Python's ``json``. So such documents are read and written by that here, too, up to 16 MiB; and those
+are written by it that are nested more than 254 deep.
 """
 
 from __future__ import annotations
@@ -15,9 +15,16 @@ from typing import Any
 
 import orjson
 
-_has_long_number = re.compile(rb"[:\[,]\s*-?[0-9]{19}").search
-_has_surrogate = re.compile(rb"\\u[dD][89a-fA-F]").search
-_has_nan = re.compile(rb"[:\[,]\s*(?:NaN|-?Infinity)").search
+_digits = re.compile(rb"[0-9]{19}").finditer
+_BEFORE_NUMBERS = b":[, \t\r\n"
+_SLICE = 1 << 20
+"""Bytes that are looked through at a time: others want Python's lock, too."""
+
+_STRANGE = (b"\\u", b"NaN", b"Infinity")
+"""What stands in documents that orjson refuses and ``json`` may read."""
+
+_MOST_STRANGE = 16 << 20
+"""Bytes of the largest document that is tried with ``json``, which is slow."""
 
 
 def read_json(text: bytes) -> Any:
@@ -28,8 +35,28 @@ def read_json(text: bytes) -> Any:
     ValueError
         It is not JSON, or nested too deeply.
     """
-    if not (_has_long_number(text) or _has_surrogate(text) or _has_nan(text)):
+    if len(text) <= _MOST_STRANGE and _has_long_number(text):
+        return _read_slowly(text)
+    try:
         return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        if len(text) > _MOST_STRANGE or not any(mark in text for mark in _STRANGE):
+            raise
+        return _read_slowly(text)
+
+
+def _has_long_number(text: bytes) -> bool:
+    """Tell whether there may be an integer of more than 64 bits."""
+    for start in range(0, len(text), _SLICE):
+        # Checksums have long rows of digits, too, but these follow a quote or a letter.
+        for found in _digits(text, max(0, start - 20), start + _SLICE):
+            before = text[max(0, found.start() - 2) : found.start()].removesuffix(b"-")[-1:]
+            if before in _BEFORE_NUMBERS:
+                return True
+    return False
+
+
+def _read_slowly(text: bytes) -> Any:
     try:
         return json.loads(text)
     except RecursionError:

@@ -15,7 +15,8 @@ from .bodies import Limits
 from .buffer_routes import BufferRoutes
 from .connections import Server
 from .failures import MalformedError, ReadOnlyError
-from .front import HEALTHCHECK, Activity, Front, Request, Responder, failure, stream
+from .front import HEALTHCHECK, Activity, Front, Malformed, Request, Responder, failure, stream
+from .logs import HTTP_LOGGER
 from .protocol import Fields
 from .registry import Answer, Context, Handlers
 from .settings import MAX_UPLOAD, PATIENCE
@@ -81,7 +82,11 @@ def build_server(
 
     def request(message: Any, body: Any, protocol: Any, writer: Any, task: Any) -> Request:
         loop = asyncio.get_running_loop()
-        return Request(message, body, protocol, writer, task, loop, client_max_size=max_body)
+        try:
+            return Request(message, body, protocol, writer, task, loop)
+        except ValueError:  # a URL with a host that cannot be one
+            message = message._replace(url=type(message.url)("/"), path="/")
+            return Malformed(message, body, protocol, writer, task, loop)
 
     return Server(
         front.answer,
@@ -89,6 +94,7 @@ def build_server(
         metrics=context.metrics,
         request_factory=request,
         access_log=None,
+        logger=HTTP_LOGGER,
     )
 
 

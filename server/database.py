@@ -145,6 +145,7 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
+    """Open a file that may be served at the same time, or lie in a folder that takes no writes."""
     try:
         return _connect(f"{_uri(path)}?mode=ro")
     except sqlite3.OperationalError:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from .access import Access
 from .connections import Connection
-from .failures import RequestError, UnauthorizedError, storage_status
+from .failures import MalformedError, RequestError, UnauthorizedError, storage_status
 from .metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -24,6 +24,12 @@ class Request(web.BaseRequest):
 
     kind = "other"
     """What it asks for, a type or a route; for metrics and log."""
+
+
+class Malformed(Request):
+    """A request whose URL makes no sense."""
+
+    kind = "malformed"
 
 
 Responder = Callable[[Request], Awaitable[web.StreamResponse]]
@@ -133,6 +139,8 @@ class Front:
             return _as_response(error)
 
     async def _routed(self, request: Request) -> web.StreamResponse:
+        if isinstance(request, Malformed):
+            raise MalformedError("Malformed request: its URL makes no sense")
         method, path = request.method, request.path
         if self._access is not None and path != HEALTHCHECK:
             given = request.headers.get("Authorization")

@@ -4,7 +4,25 @@ from __future__ import annotations
 
 import logging
 
+from aiohttp.http_exceptions import HttpProcessingError
+
 from .failures import StartupError
+
+
+class _NotOfClients(logging.Filter):
+    """Keeps what is no fault of a client.
+
+    aiohttp writes a traceback of all that is no HTTP, with which strangers could fill a disk.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError)
+
+
+HTTP_LOGGER = logging.getLogger("seamless_dask_cache.server.http")
+"""What aiohttp writes to."""
+HTTP_LOGGER.addFilter(_NotOfClients())
 
 FORMATS = ("text", "json")
 
