@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Iterable
 
 import orjson
 from aiohttp import web
+from aiohttp.helpers import ETAG_ANY
 
 from . import bodies
 from .bodies import Limits
@@ -169,7 +170,7 @@ async def _send(request: Request, checksum: str, content: Content | None) -> web
         raise UnknownKeyError("No such buffer")
     with contextlib.closing(content):
         tag = f'"{checksum}"'
-        if request.headers.get("If-None-Match") == tag:
+        if any(known.value in (checksum, ETAG_ANY) for known in request.if_none_match or ()):
             return web.Response(status=304, headers={"ETag": tag})
         return await _send_range(request, content, tag)
 

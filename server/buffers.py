@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import sqlite3
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
@@ -108,7 +109,10 @@ class Buffers:
         logger.warning("a damaged buffer in the database file does not count: %s", checksum)
         if self._database.writable:
             work = partial(cache_tables.drop_buffer, checksum=checksum, content=content)
-            await self._database.write(work)
+            try:
+                await self._database.write(work)
+            except sqlite3.Error as error:  # it does not count all the same
+                logger.warning("it cannot be dropped: %s", error)
 
     def _open(self, store: DirectoryStore, checksum: str) -> BinaryIO | None:
         try:

@@ -187,7 +187,10 @@ def _as_response(error: Exception) -> web.Response:
             response.headers["WWW-Authenticate"] = 'Basic realm="seamless-database"'
         return response
     if isinstance(error, web.HTTPException):
-        return failure(error.status, error.reason)
+        response = failure(error.status, error.reason)
+        if isinstance(error, web.HTTPMethodNotAllowed):
+            response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+        return response
     if isinstance(error, sqlite3.Error):
         logger.error("the database file failed: %s", error)
         return failure(storage_status(error), f"The database file failed: {error}")

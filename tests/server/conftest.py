@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from keeping import keeping
 from serving import Server, is_alive, wait_for
 
 
@@ -56,3 +57,17 @@ def kill_embedded() -> Iterator[Callable[[Path], int]]:
     yield kill
     for folder in folders:
         kill(folder)
+
+
+@pytest.fixture
+def keeper(tmp_path):
+    """A fresh writable server."""
+    with keeping(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A writable server that many tests ask."""
+    with keeping(tmp_path_factory.mktemp("shared")) as server:
+        yield server
