@@ -1,14 +1,17 @@
 """Single reads on the event loop itself, for as long as they take microseconds.
 
 Handing a read to a thread costs several times what a lookup by key costs in a file that is in
-memory. So the loop has a connection of its own. A read there that took long, as on a cold disk or a
-network file system, sends the next ones to the thread again, where nobody waits for them. One that
-fails goes there, too, and so do all of which it is not known that they look at a single row.
+memory. So the loop has a connection of its own. A read there that waited for a cold disk or a
+network file system sends the next ones to the thread again, where nobody waits for them. (One that
+took long although nothing came from a disk was interrupted, as happens on a busy machine; the thread
+would be interrupted, too.) One that fails goes there, and so do all of which it is not known that
+they look at a single row.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import sqlite3
 import time
@@ -17,13 +20,30 @@ from typing import Any
 
 from .lanes import Read
 
+try:
+    import resource
+except ImportError:  # Windows: whatever is slow counts as a wait for the disk
+    resource = None  # type: ignore[assignment]
+
+_unknown = itertools.count()
+
 SLOW_SECONDS = 0.002
-"""A read that took longer would hold up other requests."""
+"""A read that took longer may have waited for the disk."""
+TOO_SLOW_SECONDS = 0.25
+"""A read that took longer is slow, whatever it waited for."""
 PAUSE_SECONDS = 5.0
 """How long reads go to the thread after a slow one."""
 
 UNANSWERED = object()
 """Stands for a read that belongs into the thread."""
+
+
+def _disk_reads() -> int:
+    """Count what this process has read from disks, through the page cache or by mapping files."""
+    if resource is None:
+        return next(_unknown)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_inblock + usage.ru_majflt
 
 
 class NearReads:
@@ -35,6 +55,8 @@ class NearReads:
         Opens a connection, for the event loop alone.
     clock : callable, optional
         Gives seconds.
+    disk_reads : callable, optional
+        Tells how often this process has waited for a disk so far.
 
     Notes
     -----
@@ -49,11 +71,14 @@ class NearReads:
         self,
         connect: Callable[[], sqlite3.Connection],
         clock: Callable[[], float] = time.perf_counter,
+        disk_reads: Callable[[], int] | None = None,
     ):
         self._connection = connect()
         # What would have to wait for a lock belongs into the thread.
         self._connection.execute("PRAGMA busy_timeout = 0")
         self._clock = clock
+        self._disk_reads = disk_reads or _disk_reads
+        self._reads_before = self._disk_reads()
         self._again_at = -1.0
         self._closed = False
 
@@ -62,16 +87,23 @@ class NearReads:
         alone, started = getattr(read.reader, "alone", None), self._clock()
         if alone is None or started < self._again_at:
             return UNANSWERED
+        failed = True
         try:
             if not self._connection.in_transaction:
                 self._begin()
-            return alone(self._connection, read.key)
+            found = alone(self._connection, read.key)
+            failed = False
+            return found
         except Exception:
             return UNANSWERED
         finally:
-            ended = self._clock()
-            if ended - started > SLOW_SECONDS:
-                self._again_at = max(self._again_at, ended + PAUSE_SECONDS)
+            seconds = self._clock() - started
+            if seconds > SLOW_SECONDS and (failed or self._waited_for_disk(seconds)):
+                self._again_at = max(self._again_at, started + seconds + PAUSE_SECONDS)
+
+    def _waited_for_disk(self, seconds: float) -> bool:
+        before, self._reads_before = self._reads_before, self._disk_reads()
+        return seconds > TOO_SLOW_SECONDS or self._reads_before != before
 
     def close(self) -> None:
         """Close the connection."""
