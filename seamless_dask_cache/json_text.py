@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-_digits = re.compile(rb"[0-9]{19}").finditer
+_digits = re.compile(rb"[0-9]{19}")
 _BEFORE_NUMBERS = b":[, \t\r\n"
 _SLICE = 1 << 20
 """Bytes that are looked through at a time: others want Python's lock, too."""
@@ -35,7 +35,8 @@ def read_json(text: bytes) -> Any:
     ValueError
         It is not JSON, or nested too deeply.
     """
-    if len(text) <= _MOST_STRANGE and _has_long_number(text):
+    is_short = len(text) <= _SLICE and _digits.search(text) is None
+    if not is_short and len(text) <= _MOST_STRANGE and _has_long_number(text):
         return _read_slowly(text)
     try:
         return orjson.loads(text)
@@ -49,7 +50,7 @@ def _has_long_number(text: bytes) -> bool:
     """Tell whether there may be an integer of more than 64 bits."""
     for start in range(0, len(text), _SLICE):
         # Checksums have long rows of digits, too, but these follow a quote or a letter.
-        for found in _digits(text, max(0, start - 20), start + _SLICE):
+        for found in _digits.finditer(text, max(0, start - 20), start + _SLICE):
             before = text[max(0, found.start() - 2) : found.start()].removesuffix(b"-")[-1:]
             if before in _BEFORE_NUMBERS:
                 return True

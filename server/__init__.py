@@ -11,6 +11,7 @@ From the outside in:
 ``logs``            lines for people, or JSON
 ``app``             which path takes what
 ``front``           where every request comes in: counted, let pass, failures made responses
+``answers``         short answers, written in one piece
 ``access``          who may do what
 ``connections``     connections that slow clients cannot keep
 ``bodies``          bodies within their limits of size and time

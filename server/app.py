@@ -6,11 +6,13 @@ import asyncio
 from typing import Any
 
 from aiohttp import web
+from yarl import URL
 
 from seamless_dask_cache.json_text import read_json
 
 from . import bodies, cache_handlers, handlers, lease_handlers
 from .access import Access
+from .answers import JSON, Response, answer
 from .bodies import Limits
 from .buffer_routes import BufferRoutes
 from .connections import Server
@@ -84,8 +86,8 @@ def build_server(
         loop = asyncio.get_running_loop()
         try:
             return Request(message, body, protocol, writer, task, loop)
-        except ValueError:  # a URL with a host that cannot be one
-            message = message._replace(url=type(message.url)("/"), path="/")
+        except (ValueError, AttributeError):  # a host that cannot be one, or no URL at all
+            message = message._replace(url=URL("/"), path="/")
             return Malformed(message, body, protocol, writer, task, loop)
 
     return Server(
@@ -127,9 +129,9 @@ class _Routes:
         return responder
 
 
-async def _healthcheck(request: Request) -> web.Response:
+async def _healthcheck(request: Request) -> Response:
     request.kind = "healthcheck"
-    return web.Response(text="OK")
+    return answer(request, 200, b"OK")
 
 
 class _Endpoint:
@@ -140,7 +142,7 @@ class _Endpoint:
         self._limits = limits
         self._page = page
 
-    async def answer(self, request: Request) -> web.StreamResponse:
+    async def answer(self, request: Request) -> Response:
         body = await bodies.read(request, self._limits)
         if not body and _is_from_browser(request):
             return await self._page(request)
@@ -152,8 +154,8 @@ class _Endpoint:
         if handler is None:
             raise MalformedError("Malformed request: unknown type")
         request.kind = str(type_)
-        answer = await handler(self._context, Fields(parsed, f"{method} {type_} request"))
-        return await _respond(request, answer)
+        found = await handler(self._context, Fields(parsed, f"{method} {type_} request"))
+        return await _respond(request, found)
 
 
 def _is_from_browser(request: Request) -> bool:
@@ -167,13 +169,13 @@ def _parse(body: bytes) -> object:
         raise MalformedError(f"Malformed request: the body is not JSON ({error})") from None
 
 
-async def _respond(request: Request, answer: Answer) -> web.StreamResponse:
-    if answer is None:
-        return failure(404, "Unknown key")
-    if isinstance(answer, str):
-        return web.Response(text=answer)
-    if isinstance(answer, bytes):
-        return web.Response(body=answer, content_type="application/json")
+async def _respond(request: Request, found: Answer) -> Response:
+    if found is None:
+        return failure(request, 404, "Unknown key")
+    if isinstance(found, str):
+        return answer(request, 200, found.encode())
+    if isinstance(found, bytes):
+        return answer(request, 200, found, JSON)
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     response.enable_chunked_encoding()
-    return await stream(request, response, answer)
+    return await stream(request, response, found)

@@ -51,9 +51,10 @@ async def read(request: Request, limits: Limits) -> bytes:
     UnsupportedError
         It is encoded: a megabyte might become a thousand in memory.
     """
-    _decoder_of(request, ())
+    if "Content-Encoding" in request.headers:
+        _decoder_of(request, ())
     content = request.content
-    if content.is_eof() and (request.content_length or 0) <= limits.nbytes:
+    if content.is_eof():
         # It came with its head, as nearly all do.
         try:
             body = content.read_nowait()
@@ -86,6 +87,7 @@ async def arriving(request: Request, limits: Limits) -> AsyncGenerator[bytes, No
     received, decoded, started = 0, 0, time.monotonic()
     while True:
         rest = started + limits.patience + received / SLOWEST - time.monotonic()
+        rest = min(rest, limits.patience)  # who was fast may not be silent for long, either
         try:
             part = await asyncio.wait_for(request.content.readany(), max(rest, 0.001))
         except asyncio.TimeoutError:

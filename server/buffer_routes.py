@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 
 import orjson
 from aiohttp import web
@@ -192,7 +192,7 @@ async def _send_range(request: Request, content: Content, tag: str) -> web.Strea
     return await stream(request, response, _pieces(content, span))
 
 
-async def _pieces(content: Content, span: range) -> AsyncIterator[bytes]:
+async def _pieces(content: Content, span: range) -> AsyncGenerator[bytes, None]:
     for start in range(span.start, span.stop, PIECE):
         stop = min(start + PIECE, span.stop)
         piece = await content.read(start, stop)

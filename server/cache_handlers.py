@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from sqlite3 import Connection
 
@@ -47,7 +47,7 @@ async def get_batch(context: Context, fields: Fields) -> Answer:
 
 async def _answer_to_batch(
     context: Context, wanted: list[str], inline: bool, codes: list[str], inputs: list[str]
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     text = b'{"results":{'
     found = batch.look_up(context.database, context.folder, wanted, inline, context.metrics)
     async with contextlib.aclosing(found) as parts:

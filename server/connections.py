@@ -22,6 +22,9 @@ from .metrics import Metrics
 IDLE_SECONDS = 75.0
 """How long a connection may stay open without a request."""
 
+LINGERING_SECONDS = 2.0
+"""How long a client whose request was refused may go on sending it, so that it reads why."""
+
 UNSENT_BYTES = 64 * 1024
 """How much of an answer may wait in the system's buffer of a connection."""
 
@@ -135,7 +138,13 @@ class Server(web.Server):
 
     def __init__(self, handler: Any, *, patience: float, metrics: Metrics, **settings: Any):
         # Who decodes bodies here does so within limits; aiohttp does so as they come.
-        super().__init__(handler, keepalive_timeout=IDLE_SECONDS, auto_decompress=False, **settings)
+        super().__init__(
+            handler,
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=LINGERING_SECONDS,
+            auto_decompress=False,
+            **settings,
+        )
         self._patience = patience
         self._metrics = metrics
 

@@ -7,11 +7,13 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import cast
 
 from aiohttp import web
 
 from .access import Access
+from .answers import Response, ShortAnswer, answer
 from .connections import Connection
 from .failures import MalformedError, RequestError, UnauthorizedError, storage_status
 from .metrics import Metrics
@@ -32,7 +34,7 @@ class Malformed(Request):
     kind = "malformed"
 
 
-Responder = Callable[[Request], Awaitable[web.StreamResponse]]
+Responder = Callable[[Request], Awaitable[Response]]
 
 Router = Callable[[str, str], Responder]
 """Finds what answers a method and a path; raises `aiohttp.web.HTTPException` for others."""
@@ -107,38 +109,38 @@ class Front:
         self._metrics = metrics
         self._log_requests = log_requests
 
-    async def answer(self, request: Request) -> web.StreamResponse:
+    async def answer(self, request: Request) -> Response:
         """Answer a request."""
-        started, connection = time.perf_counter(), request.protocol
-        if isinstance(connection, Connection):
-            connection.begin()
+        started = time.perf_counter()
+        connection = cast(Connection, request.protocol)
+        connection.begin()
         with self._activity:
             response = await self._response(request)
             if self._activity.is_stopping:
                 response.force_close()
-            # Here, and not by aiohttp afterwards: a server that stops waits for it.
-            with contextlib.suppress(ConnectionError):  # the client went away
-                await response.prepare(request)
-                await response.write_eof()
-        if isinstance(connection, Connection):
-            connection.end()
+            if not isinstance(response, ShortAnswer):
+                # Here, and not by aiohttp afterwards: a server that stops waits for it.
+                with contextlib.suppress(ConnectionError):  # the client went away
+                    await response.prepare(request)
+                    await response.write_eof()
+        connection.end()
         self._note(request, response.status, time.perf_counter() - started)
         return response
 
-    async def _response(self, request: Request) -> web.StreamResponse:
+    async def _response(self, request: Request) -> Response:
         try:
             return await self._routed(request)
         except Exception as error:
             if request.writer.output_size == 0:
-                return _as_response(error)
+                return _as_response(request, error)
             if not isinstance(error, ConnectionError):
                 logger.error("an answer was broken off: %s", error)
             # The client must not take what it has for a whole answer.
             if request.transport is not None:
                 request.transport.abort()
-            return _as_response(error)
+            return _as_response(request, error)
 
-    async def _routed(self, request: Request) -> web.StreamResponse:
+    async def _routed(self, request: Request) -> Response:
         if isinstance(request, Malformed):
             raise MalformedError("Malformed request: its URL makes no sense")
         method, path = request.method, request.path
@@ -164,36 +166,42 @@ class Front:
 
 
 async def stream(
-    request: Request, response: web.StreamResponse, parts: AsyncIterator[bytes]
+    request: Request, response: web.StreamResponse, parts: AsyncGenerator[bytes, None]
 ) -> web.StreamResponse:
     """Send a body in parts; what fails before the first one becomes a response of its own."""
-    async for part in parts:
-        if not response.prepared:
-            await response.prepare(request)
-        await response.write(part)
+    async with contextlib.aclosing(parts):  # also when the client leaves in the middle
+        async for part in parts:
+            if not response.prepared:
+                await response.prepare(request)
+            await response.write(part)
     return response
 
 
-def failure(status: int, text: str) -> web.Response:
+def failure(request: Request, status: int, text: str) -> Response:
     """Make the response of a request that failed."""
-    return web.Response(status=status, text=f"ERROR: {text}")
+    return answer(request, status, f"ERROR: {text}".encode(errors="replace"))
 
 
-def _as_response(error: Exception) -> web.Response:
+def _as_response(request: Request, error: Exception) -> Response:
     """Turn what a handler raised into a response; what is no failure of a request goes on."""
     if isinstance(error, RequestError):
-        response = failure(error.status, str(error))
         if isinstance(error, UnauthorizedError):  # lets a browser ask for the token
-            response.headers["WWW-Authenticate"] = 'Basic realm="seamless-database"'
-        return response
+            headers = {"WWW-Authenticate": 'Basic realm="seamless-database"'}
+            return web.Response(status=error.status, text=f"ERROR: {error}", headers=headers)
+        return failure(request, error.status, str(error))
     if isinstance(error, web.HTTPException):
-        response = failure(error.status, error.reason)
         if isinstance(error, web.HTTPMethodNotAllowed):
-            response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
-        return response
+            headers = {"Allow": ", ".join(sorted(error.allowed_methods))}
+            text = f"ERROR: {error.reason}"
+            return web.Response(status=error.status, text=text, headers=headers)
+        return failure(request, error.status, error.reason)
     if isinstance(error, sqlite3.Error):
         logger.error("the database file failed: %s", error)
-        return failure(storage_status(error), f"The database file failed: {error}")
+        text = f"The database file failed: {error}"
+        return failure(request, storage_status(error), text)
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError):
+        logger.error("the system failed: %s", error)  # such as: too many open files
+        return failure(request, 503, f"The system failed: {error}")
     if isinstance(error, ConnectionError):  # nobody will read it
-        return failure(400, "The connection was lost")
+        return failure(request, 400, "The connection was lost")
     raise error

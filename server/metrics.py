@@ -64,8 +64,9 @@ class Metrics:
         """By method, type and status."""
         self.seconds: dict[str, Histogram] = {}
         """What requests of each type took."""
-        self.lookups: Counter[str] = Counter()
-        """Hits and misses, of single requests and of batches."""
+        self.hits = 0
+        """Transformations that were asked for and known, by single requests and batches."""
+        self.misses = 0
         self.commits = Histogram(SIZES)
         self.connections = 0
         """Connections that are open."""
@@ -80,8 +81,8 @@ class Metrics:
 
     def looked_up(self, hits: int, misses: int) -> None:
         """Count transformations that were asked for."""
-        self.lookups["hit"] += hits
-        self.lookups["miss"] += misses
+        self.hits += hits
+        self.misses += misses
 
     def committed(self, writes: int) -> None:
         """Count a commit, by the writes that share it."""
@@ -143,8 +144,8 @@ def _families(metrics: Metrics) -> Iterator[Metric]:
     lookups = CounterMetricFamily(
         PREFIX + "lookups", "Transformations that were asked for", labels=("outcome",)
     )
-    for outcome in ("hit", "miss"):
-        lookups.add_metric((outcome,), metrics.lookups[outcome])
+    for outcome, count in (("hit", metrics.hits), ("miss", metrics.misses)):
+        lookups.add_metric((outcome,), count)
     yield lookups
     commits = HistogramMetricFamily(PREFIX + "commit_writes", "Writes that share a commit")
     commits.add_metric((), metrics.commits.buckets(), metrics.commits.total)

@@ -3,7 +3,7 @@
 Handing a read to a thread costs several times what a lookup by key costs in a file that is in
 memory. So the loop has a connection of its own. A read there that waited for a cold disk or a
 network file system sends the next ones to the thread again, where nobody waits for them. (One that
-took long although nothing came from a disk was interrupted, as happens on a busy machine; the thread
+took long although nothing came from a disk was interrupted, as on a busy machine; the thread
 would be interrupted, too.) One that fails goes there, and so do all of which it is not known that
 they look at a single row.
 """

@@ -7,7 +7,7 @@ wrong is raised.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from .metrics import Metrics
 from .promises import Promises
 from .protocol import Fields
 
-Answer = str | bytes | AsyncIterator[bytes] | None
+Answer = str | bytes | AsyncGenerator[bytes, None] | None
 """A text; JSON, whole or in parts; None for an unknown key."""
 
 

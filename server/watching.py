@@ -53,7 +53,8 @@ class Watching:
             database.path.name,
             writable=self._writable,
             summary=summary,
-            lookups=self._context.metrics.lookups,
+            hits=self._context.metrics.hits,
+            misses=self._context.metrics.misses,
             entries=await database.read_long(newest),
         )
         return web.Response(text=text, content_type="text/html", headers=_PAGE_HEADERS)

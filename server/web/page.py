@@ -22,7 +22,8 @@ def render(
     *,
     writable: bool,
     summary: Mapping[str, float],
-    lookups: Mapping[str, int],
+    hits: int,
+    misses: int,
     entries: Sequence[Mapping[str, Any]],
 ) -> str:
     """Write the page.
@@ -34,15 +35,15 @@ def render(
     writable : bool
     summary : mapping
         As `cache_tables.summary` gives it.
-    lookups : mapping
-        ``hit`` and ``miss`` -> how many since the server started.
+    hits, misses : int
+        How many lookups since the server started.
     entries : sequence of mapping
         As `cache_tables.entries` gives them.
     """
     figures = [
         ("transformations", f"{summary['transformations']:,}"),
-        ("hits since the start", f"{lookups['hit']:,}"),
-        ("misses since the start", f"{lookups['miss']:,}"),
+        ("hits since the start", f"{hits:,}"),
+        ("misses since the start", f"{misses:,}"),
         ("of computing on record", _seconds(summary["seconds"])),
         ("of results", _bytes(summary["result_bytes"])),
         ("execution records", f"{summary['records']:,}"),
