@@ -206,9 +206,9 @@ def test_a_worker_killed_while_storing(cache_dir, tmp_path):
 def die_in_put(dask_worker, flag):
     """Make the first store of a buffer end its process in the middle."""
     store = type(dask_worker.plugins["seamless-dask-cache"].store)
-    write = store._write_file
+    write = store._write
 
-    def dying(self, views, expected):
+    def dying(self, views, expected=None):
         try:
             os.close(os.open(flag, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
@@ -217,7 +217,7 @@ def die_in_put(dask_worker, flag):
             path.write_bytes(b"half")
             os.kill(os.getpid(), signal.SIGKILL)
 
-    store._write_file = dying
+    store._write = dying
 
 
 def test_a_lost_restored_result_comes_back(cache_dir):

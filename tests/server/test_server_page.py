@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from browsing import opened
 from selenium.webdriver.common.by import By
-from serving import hex_of
+from serving import hex_of, wait_for
 
 HOSTILE = "x<img src=x onerror=document.title='taken'>"
 
@@ -29,13 +29,13 @@ def _figures(browser):
 def test_a_browser_gets_a_page_of_what_is_on_record(browser, server):
     """How much there is, and the newest results first; what programs made up is shown as text."""
     browser.get(server.url)
-    assert "None yet" in browser.page_source
+    wait_for(lambda: "None yet" in browser.page_source)
     _store(server, "old", function="pkg.train", seconds=7200.0, nbytes=80_000_000, created=1e9)
     _store(server, "new", function=HOSTILE, key_prefix="clean", seconds=0.25, created=2e9)
     server.get_text("transformation", checksum=hex_of("old"))
     server.get_text("transformation", checksum=hex_of("unknown"))
     browser.get(server.url)
-    figures = _figures(browser)
+    figures = wait_for(lambda: _figures(browser))
     assert figures["transformations"] == "2"
     assert (figures["hits since the start"], figures["misses since the start"]) == ("1", "1")
     assert figures["of computing on record"] == "2.0 h"
