@@ -34,7 +34,6 @@ From the outside in:
 ``schema``          its tables and version, and what files of other programs lack
 ``lanes``           coalesced reads, group commit
 ``near``            single reads on the event loop
-``near_writes``     small commits on the event loop
 ``tables``          SQL on the tables of the published server
 ``cache_tables``    SQL on our own tables: buffers, entries
 ``recipe_tables``   SQL on our own tables: recipes, notes

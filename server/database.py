@@ -1,8 +1,8 @@
 """The open SQLite file: its schema, its connections, and who works on which.
 
-One writer, in a thread or, for a few rows, on the event loop; one connection for single reads that
-are quick, one for others, coalesced, and a few for long reads; all under WAL: nobody waits for a
-writer, and a batch of a million lookups does not hold up single ones.
+One writer, one connection for single reads that are quick, one for others, coalesced, and a few for
+long reads, all under WAL: nobody waits for a writer, and a batch of a million lookups does not hold
+up single ones.
 """
 
 from __future__ import annotations
@@ -26,12 +26,16 @@ from .lanes import (
     Reader,
     Row,
     Write,
+    commit_together,
     read_together,
 )
 from .near import UNANSWERED, NearReads
-from .near_writes import Writes
 
 T = TypeVar("T")
+
+CHECKPOINT_PAGES = 8_000
+"""Pages in the write-ahead log (32 MB) after which they go into the file. Keys come in no order, so
+that a page which many commits touched goes there once instead of many times."""
 
 LONG_READERS = max(2, min(4, os.cpu_count() or 1))
 
@@ -63,10 +67,10 @@ class Database:
     ):
         self.path, self.writable = path, writable
         self._writer: Lane | None = None
-        self._writes: Writes | None = None
+        self._writes: Gathering[Write | Row] | None = None
         if writable:
             self._writer = _lane(path, "writer", _connect_writer)
-            self._writes = Writes(self._writer, committed)
+            self._writes = Gathering(self._writer, commit_together, committed)
         reader = _lane(path, "reader", _connect_reader)
         # A writer has made every table; only without one may a reader have stand-ins to give up.
         self._prepare = _as_it_is if writable else _on_real_tables
@@ -122,9 +126,10 @@ def _lane(path: Path, name: str, connect: Callable[[Path], sqlite3.Connection]) 
 
 
 def _connect_writer(path: Path) -> sqlite3.Connection:
-    connection = _connect(f"{_uri(path)}?mode=rwc", by_one_thread=False)
+    connection = _connect(f"{_uri(path)}?mode=rwc")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     connection.execute("PRAGMA secure_delete = OFF")  # some builds overwrite all that is deleted
     connection.execute("BEGIN IMMEDIATE")
     schema.bring_up_to_date(connection, path)
@@ -151,10 +156,8 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     return _connect(f"{_uri(path)}?mode=ro&immutable=1")
 
 
-def _connect(uri: str, *, by_one_thread: bool = True) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        uri, uri=True, isolation_level=None, timeout=10.0, check_same_thread=by_one_thread
-    )
+def _connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10.0)
     try:
         connection.execute("PRAGMA cache_size = -65536")
         connection.execute("PRAGMA mmap_size = 1073741824")

@@ -1,7 +1,6 @@
 """Threads that work on SQLite: coalesced reads and group commit.
 
-A *lane* is one connection and the thread that works on it (what the writer's lane is spared, see
-``near_writes``). A *gathering* collects the jobs
+A *lane* is one connection and the only thread that ever touches it. A *gathering* collects the jobs
 that requests bring while its lane is busy, and hands them over together: reads then share one SQL
 statement, writes one transaction, so that the cost of a thread switch, of a statement and of an
 fsync is paid per group instead of per request. A lone request waits for nobody.
@@ -57,7 +56,7 @@ class Outcome(NamedTuple):
 
 
 class Lane:
-    """One SQLite connection and a thread that works on it.
+    """One SQLite connection and the only thread that touches it.
 
     Parameters
     ----------
@@ -70,7 +69,7 @@ class Lane:
     def __init__(self, connect: Callable[[], sqlite3.Connection], name: str):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         try:
-            self.connection = self._thread.submit(connect).result()
+            self._connection = self._thread.submit(connect).result()
         except BaseException:
             self._thread.shutdown()
             raise
@@ -78,11 +77,11 @@ class Lane:
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do some work in the thread, after what was brought before."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, work, self.connection)
+        return await loop.run_in_executor(self._thread, work, self._connection)
 
     def close(self) -> None:
         """Finish the work in the thread, then close the connection."""
-        self._thread.submit(self.connection.close).result()
+        self._thread.submit(self._connection.close).result()
         self._thread.shutdown()
 
 
@@ -134,10 +133,6 @@ class Gathering(Generic[Job]):
                 self._performed(len(jobs))
             for (_, future), outcome in zip(group, outcomes, strict=True):
                 _settle(future, outcome)
-            await self._settled()
-
-    async def _settled(self) -> None:
-        """Do what is due after a group, when whoever brought it has been told."""
 
     async def _outcomes(self, jobs: list[Job]) -> list[Outcome]:
         try:
@@ -201,11 +196,6 @@ def commit_together(connection: sqlite3.Connection, writes: list[Write | Row]) -
         Known only after the commit: an outcome without an error is on disk.
     """
     connection.execute("BEGIN IMMEDIATE")
-    return commit_begun(connection, writes)
-
-
-def commit_begun(connection: sqlite3.Connection, writes: list[Write | Row]) -> list[Outcome]:
-    """Do many writes in the transaction that has begun, and end it: see `commit_together`."""
     try:
         outcomes = _attempt_all(connection, writes)
         connection.execute("COMMIT")
