@@ -337,6 +337,14 @@ def test_records_come_back_whole(server, client):
     assert server.get("buffer_info", checksum=TF)[1] == {"length": 1, "is_json": True, **LOSSLESS}
 
 
+@pytest.mark.parametrize("name", LOSSLESS)
+def test_each_of_them_comes_back_whole_by_itself(client, name):
+    """One of them must not bring the others along."""
+    record = {**RECORD, name: LOSSLESS[name]}
+    client.set_execution_record(TF, RESULT, record)
+    assert client.get_execution_record(TF) == record
+
+
 def test_files_with_names_that_are_not_utf8_go_with_a_result(client):
     """As the system gives them."""
     files = {"/data/\udce9": "10-1"}
