@@ -30,6 +30,7 @@ from .lanes import (
     read_together,
 )
 from .near import UNANSWERED, NearReads
+from .regulars import Regulars
 
 T = TypeVar("T")
 
@@ -70,7 +71,7 @@ class Database:
         self._writes: Gathering[Write | Row] | None = None
         if writable:
             self._writer = _lane(path, "writer", _connect_writer)
-            self._writes = Gathering(self._writer, commit_together, committed)
+            self._writes = Gathering(self._writer, commit_together, committed, Regulars())
         reader = _lane(path, "reader", _connect_reader)
         # A writer has made every table; only without one may a reader have stand-ins to give up.
         self._prepare = _as_it_is if writable else _on_real_tables

@@ -12,10 +12,14 @@ where a group needs to do so once for a whole transaction.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
+import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, NamedTuple, TypeVar
+
+from .regulars import Regulars
 
 T = TypeVar("T")
 Job = TypeVar("Job")
@@ -96,6 +100,8 @@ class Gathering(Generic[Job]):
         Does many jobs on a connection and returns one `Outcome` for each, in order.
     performed : callable, optional
         Told, on the event loop, how many jobs were done together.
+    regulars : Regulars, optional
+        Decides how long a group waits for more; without, it never does.
     """
 
     def __init__(
@@ -103,17 +109,23 @@ class Gathering(Generic[Job]):
         lane: Lane,
         perform: Callable[[sqlite3.Connection, list[Job]], list[Outcome]],
         performed: Callable[[int], None] | None = None,
+        regulars: Regulars | None = None,
     ):
         self._lane = lane
         self._perform = perform
         self._performed = performed
+        self._regulars = regulars
         self._waiting: list[tuple[Job, asyncio.Future[Any]]] = []
         self._drain: asyncio.Task[None] | None = None
+        self._enough: asyncio.Future[Any] | None = None
 
     async def submit(self, job: Job) -> Any:
         """Do one job together with others, and return what it returned or raise what it raised."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((job, future))
+        if self._enough is not None and self._regulars is not None:
+            if len(self._waiting) >= self._regulars.expected:
+                _settle(self._enough, Outcome())
         if self._drain is None or self._drain.done():
             self._drain = asyncio.create_task(self._drain_all())
         return await future
@@ -126,6 +138,8 @@ class Gathering(Generic[Job]):
     async def _drain_all(self) -> None:
         # A task starts in the next tick: every request that was ready in this one is in the group.
         while self._waiting:
+            if self._regulars is not None:
+                await self._wait_for(self._regulars)
             group, self._waiting = self._waiting, []
             jobs = [job for job, _ in group]
             outcomes = await self._outcomes(jobs)
@@ -134,11 +148,26 @@ class Gathering(Generic[Job]):
             for (_, future), outcome in zip(group, outcomes, strict=True):
                 _settle(future, outcome)
 
+    async def _wait_for(self, regulars: Regulars) -> None:
+        patience = regulars.patience(len(self._waiting), time.perf_counter())
+        if not patience:
+            return
+        self._enough = asyncio.get_running_loop().create_future()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._enough, patience)
+        self._enough = None
+        regulars.waited(len(self._waiting))
+
     async def _outcomes(self, jobs: list[Job]) -> list[Outcome]:
+        started = time.perf_counter()
         try:
             return await self._lane.run(lambda connection: self._perform(connection, jobs))
         except Exception as error:
             return [Outcome(error=error)] * len(jobs)
+        finally:
+            if self._regulars is not None:
+                ended = time.perf_counter()
+                self._regulars.done(len(jobs), len(self._waiting), started, ended)
 
 
 def _settle(future: asyncio.Future[Any], outcome: Outcome) -> None:
