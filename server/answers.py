@@ -19,7 +19,9 @@ MOST = 16 * 1024
 TEXT = b"text/plain; charset=utf-8"
 JSON = b"application/json"
 
-_LINES = {status: f"HTTP/1.1 {status} {status.phrase}".encode() for status in HTTPStatus}
+_LINES: dict[int, bytes] = {
+    status: f"HTTP/1.1 {status} {status.phrase}".encode() for status in HTTPStatus
+}
 
 
 class _Date:
@@ -78,7 +80,7 @@ class ShortAnswer:
         transport.write(
             b"%b\r\nContent-Type: %b\r\nContent-Length: %d%b%b\r\n%b"
             % (
-                _LINES[HTTPStatus(self.status)],
+                _LINES[self.status],
                 self._content_type,
                 len(self._body),
                 _date.lines(),

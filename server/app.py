@@ -15,7 +15,7 @@ from .access import Access
 from .answers import JSON, Response, answer
 from .bodies import Limits
 from .buffer_routes import BufferRoutes
-from .connections import Server
+from .connections import Connection, Server
 from .failures import MalformedError, ReadOnlyError
 from .front import HEALTHCHECK, Activity, Front, Malformed, Request, Responder, failure, stream
 from .logs import HTTP_LOGGER
@@ -82,8 +82,9 @@ def build_server(
         *(routes.find, activity, access or Access(), context.metrics), log_requests=log_requests
     )
 
-    def request(message: Any, body: Any, protocol: Any, writer: Any, task: Any) -> Request:
-        loop = asyncio.get_running_loop()
+    def request(message: Any, body: Any, protocol: Connection, writer: Any, task: Any) -> Request:
+        # The loop is not asked for: that is a system call (the look whether the process was forked).
+        loop = protocol.loop
         try:
             return Request(message, body, protocol, writer, task, loop)
         except (ValueError, AttributeError):  # a host that cannot be one, or no URL at all
@@ -143,7 +144,9 @@ class _Endpoint:
         self._page = page
 
     async def answer(self, request: Request) -> Response:
-        body = await bodies.read(request, self._limits)
+        body = bodies.at_hand(request, self._limits)
+        if body is None:
+            body = await bodies.read(request, self._limits)
         if not body and _is_from_browser(request):
             return await self._page(request)
         parsed = await asyncio.to_thread(_parse, body) if len(body) > LARGE_BODY else _parse(body)
@@ -155,7 +158,15 @@ class _Endpoint:
             raise MalformedError("Malformed request: unknown type")
         request.kind = str(type_)
         found = await handler(self._context, Fields(parsed, f"{method} {type_} request"))
-        return await _respond(request, found)
+        if found is None:
+            return failure(request, 404, "Unknown key")
+        if isinstance(found, str):
+            return answer(request, 200, found.encode())
+        if isinstance(found, bytes):
+            return answer(request, 200, found, JSON)
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        response.enable_chunked_encoding()
+        return await stream(request, response, found)
 
 
 def _is_from_browser(request: Request) -> bool:
@@ -167,15 +178,3 @@ def _parse(body: bytes) -> object:
         return read_json(body)
     except ValueError as error:
         raise MalformedError(f"Malformed request: the body is not JSON ({error})") from None
-
-
-async def _respond(request: Request, found: Answer) -> Response:
-    if found is None:
-        return failure(request, 404, "Unknown key")
-    if isinstance(found, str):
-        return answer(request, 200, found.encode())
-    if isinstance(found, bytes):
-        return answer(request, 200, found, JSON)
-    response = web.StreamResponse(headers={"Content-Type": "application/json"})
-    response.enable_chunked_encoding()
-    return await stream(request, response, found)

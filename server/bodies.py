@@ -41,6 +41,25 @@ class Limits(NamedTuple):
     patience: float
 
 
+def at_hand(request: Request, limits: Limits) -> bytes | None:
+    """Give a body that came with its head, as nearly all do; None for others.
+
+    Raises
+    ------
+    TooLargeError, MalformedError, UnsupportedError
+        As for `read`.
+    """
+    content = request.content
+    if not content.is_eof():
+        return None
+    _refuse_encoded(request)
+    try:
+        body = content.read_nowait()
+    except _UNREADABLE as error:
+        raise _unreadable(error) from None
+    return _within(body, len(body), limits)
+
+
 async def read(request: Request, limits: Limits) -> bytes:
     """Read a body as a whole.
 
@@ -51,22 +70,13 @@ async def read(request: Request, limits: Limits) -> bytes:
     UnsupportedError
         It is encoded: a megabyte might become a thousand in memory.
     """
+    _refuse_encoded(request)
+    return b"".join([part async for part in arriving(request, limits)])
+
+
+def _refuse_encoded(request: Request) -> None:
     if "Content-Encoding" in request.headers:
         _decoder_of(request, ())
-    content = request.content
-    if content.is_eof():
-        # It came with its head, as nearly all do.
-        try:
-            body = content.read_nowait()
-        except _UNREADABLE as error:
-            raise _unreadable(error) from None
-        if content.at_eof():
-            return _within(body, len(body), limits)
-        parts = [body]
-    else:
-        parts = []
-    parts.extend([part async for part in arriving(request, limits)])
-    return b"".join(parts)
 
 
 async def arriving(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:

@@ -25,6 +25,9 @@ IDLE_SECONDS = 75.0
 LINGERING_SECONDS = 2.0
 """How long a client whose request was refused may go on sending it, so that it reads why."""
 
+_NOTHING, _CAME, _SEEN = range(3)
+"""What there is of bytes that no request has used yet; the last one: since the last round."""
+
 UNSENT_BYTES = 64 * 1024
 """How much of an answer may wait in the system's buffer of a connection."""
 
@@ -49,10 +52,11 @@ class Connection(web.RequestHandler):
         **settings: Any,
     ):
         super().__init__(manager, loop=loop, **settings)
-        self._clock = loop
+        self.loop = loop
+        """The event loop."""
         self._patience = patience
         self._is_answering = False
-        self._since: float | None = None  # when the first byte came that no request has used
+        self._unused = _NOTHING
         self._head: asyncio.TimerHandle | None = None
         self._answer: asyncio.TimerHandle | None = None
 
@@ -62,7 +66,7 @@ class Connection(web.RequestHandler):
 
     def end(self) -> None:
         """Say that a request was answered."""
-        self._is_answering, self._since = False, None
+        self._is_answering, self._unused = False, _NOTHING
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start to look after the connection."""
@@ -79,14 +83,14 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Note when something came."""
-        if self._since is None:
-            self._since = self._clock.time()
+        if self._unused is _NOTHING:
+            self._unused = _CAME
         super().data_received(data)
 
     def pause_writing(self) -> None:
         """Give the client some time to take what waits for it."""
         super().pause_writing()
-        self._answer = self._clock.call_later(self._patience, self._give_up)
+        self._answer = self.loop.call_later(self._patience, self._give_up)
 
     def resume_writing(self) -> None:
         """Go on: the client takes its answer."""
@@ -95,15 +99,17 @@ class Connection(web.RequestHandler):
             self._answer.cancel()
 
     def _look_later(self) -> None:
-        self._head = self._clock.call_later(self._patience, self._look)
+        self._head = self.loop.call_later(self._patience, self._look)
 
     def _look(self) -> None:
         # One timer for each connection, not one for each request: a head has up to two rounds.
-        since = self._clock.time() if self._since is None else self._since
-        if not self._is_answering and self._clock.time() - since >= self._patience:
-            self._give_up()
-        else:
+        if self._is_answering or self._unused is _NOTHING:
             self._look_later()
+        elif self._unused is _CAME:
+            self._unused = _SEEN
+            self._look_later()
+        else:
+            self._give_up()
 
     def _give_up(self) -> None:
         if self.transport is not None:

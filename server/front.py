@@ -115,7 +115,10 @@ class Front:
         connection = cast(Connection, request.protocol)
         connection.begin()
         with self._activity:
-            response = await self._response(request)
+            try:
+                response = await self._responder(request)(request)
+            except Exception as error:
+                response = _failed(request, error)
             if self._activity.is_stopping:
                 response.force_close()
             if not isinstance(response, ShortAnswer):
@@ -127,27 +130,14 @@ class Front:
         self._note(request, response.status, time.perf_counter() - started)
         return response
 
-    async def _response(self, request: Request) -> Response:
-        try:
-            return await self._routed(request)
-        except Exception as error:
-            if request.writer.output_size == 0:
-                return _as_response(request, error)
-            if not isinstance(error, ConnectionError):
-                logger.error("an answer was broken off: %s", error)
-            # The client must not take what it has for a whole answer.
-            if request.transport is not None:
-                request.transport.abort()
-            return _as_response(request, error)
-
-    async def _routed(self, request: Request) -> Response:
+    def _responder(self, request: Request) -> Responder:
         if isinstance(request, Malformed):
             raise MalformedError("Malformed request: its URL makes no sense")
         method, path = request.method, request.path
         if self._access is not None and path != HEALTHCHECK:
             given = request.headers.get("Authorization")
             self._access.check(given, writes=method not in ("GET", "HEAD"))
-        return await self._find(method, path)(request)
+        return self._find(method, path)
 
     def _note(self, request: Request, status: int, seconds: float) -> None:
         kind = request.kind
@@ -180,6 +170,18 @@ async def stream(
 def failure(request: Request, status: int, text: str) -> Response:
     """Make the response of a request that failed."""
     return answer(request, status, f"ERROR: {text}".encode(errors="replace"))
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    """Turn what a handler raised into a response, or break off the one that has begun."""
+    if request.writer.output_size == 0:
+        return _as_response(request, error)
+    if not isinstance(error, ConnectionError):
+        logger.error("an answer was broken off: %s", error)
+    # The client must not take what it has for a whole answer.
+    if request.transport is not None:
+        request.transport.abort()
+    return _as_response(request, error)
 
 
 def _as_response(request: Request, error: Exception) -> Response:
