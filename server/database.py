@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from . import schema
+from . import schema, tables
 from .failures import ReadOnlyError, StartupError
 from .lanes import (
     Gathering,
@@ -135,6 +135,7 @@ def _connect_writer(path: Path) -> sqlite3.Connection:
     connection.execute("BEGIN IMMEDIATE")
     schema.bring_up_to_date(connection, path)
     connection.execute("COMMIT")
+    tables.prepare_writer(connection)
     return connection
 
 

@@ -47,7 +47,8 @@ async def get_transformation(context: Context, fields: Fields) -> Answer:
 async def put_transformation(context: Context, fields: Fields) -> Answer:
     """Set the result of a transformation."""
     checksum, result = fields.checksum(), fields.checksum("value")
-    await context.database.write(Row(tables.put_transformations, (checksum, result)))
+    ways = (tables.put_transformations, (checksum, result), tables.put_transformations_at_once)
+    await context.database.write(Row(*ways))
     context.leases.end([checksum])
     return "OK"
 

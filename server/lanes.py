@@ -45,11 +45,16 @@ class Read(NamedTuple):
     key: Hashable
 
 
+AtOnce = Callable[[sqlite3.Connection, Sequence[Any]], bool]
+"""Writes many rows and commits, in one call of SQLite; or does nothing and returns false."""
+
+
 class Row(NamedTuple):
-    """One row that a request brings, and the function that writes it, together with others."""
+    """One row that a request brings, and the functions that write it, together with others."""
 
     writer: Writer
     values: Any
+    at_once: AtOnce | None = None
 
 
 class Outcome(NamedTuple):
@@ -224,6 +229,8 @@ def commit_together(connection: sqlite3.Connection, writes: list[Write | Row]) -
     list of Outcome
         Known only after the commit: an outcome without an error is on disk.
     """
+    if _written_at_once(connection, writes):
+        return [Outcome()] * len(writes)
     connection.execute("BEGIN IMMEDIATE")
     try:
         outcomes = _attempt_all(connection, writes)
@@ -233,6 +240,13 @@ def commit_together(connection: sqlite3.Connection, writes: list[Write | Row]) -
             connection.execute("ROLLBACK")
         raise
     return outcomes
+
+
+def _written_at_once(connection: sqlite3.Connection, writes: list[Write | Row]) -> bool:
+    rows = [write for write in writes if isinstance(write, Row)]
+    ways = {row.at_once for row in rows}
+    way = ways.pop() if len(ways) == 1 and len(rows) == len(writes) else None
+    return way is not None and way(connection, [row.values for row in rows])
 
 
 def _attempt_all(connection: sqlite3.Connection, writes: list[Write | Row]) -> list[Outcome]:
