@@ -33,6 +33,7 @@ From the outside in:
 ``database``        the open file: its connections
 ``schema``          its tables and version, and what files of other programs lack
 ``lanes``           coalesced reads, group commit
+``regulars``        how long a commit waits for those who write one thing after the other
 ``near``            single reads on the event loop
 ``tables``          SQL on the tables of the published server
 ``cache_tables``    SQL on our own tables: buffers, entries

@@ -20,7 +20,7 @@ from .failures import MalformedError, ReadOnlyError
 from .front import HEALTHCHECK, Activity, Front, Malformed, Request, Responder, failure, stream
 from .logs import HTTP_LOGGER
 from .protocol import Fields
-from .registry import Answer, Context, Handlers
+from .registry import Context, Handlers
 from .settings import MAX_UPLOAD, PATIENCE
 from .watching import Watching
 
@@ -83,8 +83,7 @@ def build_server(
     )
 
     def request(message: Any, body: Any, protocol: Connection, writer: Any, task: Any) -> Request:
-        # The loop is not asked for: that is a system call (the look whether the process was forked).
-        loop = protocol.loop
+        loop = protocol.loop  # to ask asyncio is a system call: whether the process was forked
         try:
             return Request(message, body, protocol, writer, task, loop)
         except (ValueError, AttributeError):  # a host that cannot be one, or no URL at all

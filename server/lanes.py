@@ -123,14 +123,14 @@ class Gathering(Generic[Job]):
         self._waiting: list[tuple[Job, asyncio.Future[Any]]] = []
         self._drain: asyncio.Task[None] | None = None
         self._enough: asyncio.Future[Any] | None = None
+        self._wanted = 0
 
     async def submit(self, job: Job) -> Any:
         """Do one job together with others, and return what it returned or raise what it raised."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((job, future))
-        if self._enough is not None and self._regulars is not None:
-            if len(self._waiting) >= self._regulars.expected:
-                _settle(self._enough, Outcome())
+        if self._enough is not None and len(self._waiting) >= self._wanted:
+            _settle(self._enough, Outcome())
         if self._drain is None or self._drain.done():
             self._drain = asyncio.create_task(self._drain_all())
         return await future
@@ -157,7 +157,7 @@ class Gathering(Generic[Job]):
         patience = regulars.patience(len(self._waiting), time.perf_counter())
         if not patience:
             return
-        self._enough = asyncio.get_running_loop().create_future()
+        self._enough, self._wanted = asyncio.get_running_loop().create_future(), regulars.expected
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._enough, patience)
         self._enough = None

@@ -60,8 +60,8 @@ def run(settings: Settings, status: StatusFile | None = None) -> None:
 def _run(main: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine on uvloop where that is installed: it answers a fifth more requests.
 
-    What the program consists of is not looked through for garbage any more, and the rest less often:
-    that is 3 % of a lookup.
+    What the program consists of is not looked through for garbage any more, and the rest less
+    often: that is 3 % of a lookup.
     """
     gc.collect()
     gc.freeze()
