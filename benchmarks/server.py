@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from benchmarks.published import environment
 from benchmarks.tables import show
 
 CONNECTIONS = 16
-WRITERS = 1
+WRITERS = (1, 4)
 """Connections that write while others read."""
 SIZES = (10_000, 1_000_000)
 """Rows that files have to begin with."""
@@ -154,11 +155,12 @@ async def rate(
     return answers / taken
 
 
-async def rate_beside_writer(
-    port: int, reads: Iterator[bytes], writes: Iterator[bytes]
+async def rate_beside_writers(
+    port: int, reads: Iterator[bytes], writes: Iterator[bytes], writers: int
 ) -> tuple[float, float]:
-    """Return the reads per second while somebody writes, and the writes."""
-    return tuple(await asyncio.gather(rate(port, reads), rate(port, writes, connections=WRITERS)))
+    """Return the reads per second while others write, and the writes."""
+    both = (rate(port, reads), rate(port, writes, connections=writers))
+    return tuple(await asyncio.gather(*both))
 
 
 @contextlib.contextmanager
@@ -281,25 +283,31 @@ def _bytes_per_row(folder: Path) -> float:
 
 
 def _measure(ports: dict[str, int], rows: int, runs: int):
-    gotten, put, beside, beside_put = [], [], [], []
+    found = defaultdict(list)
     for number in range(runs):
-        for found, measure in (
-            (gotten, lambda port: rate(port, gets(rows))),
-            (put, lambda port, number=number: rate(port, puts(f"new-{number}"))),
-        ):
-            found.append(tuple(_run(measure(ports[s])) for s in ("mine", "published")))
-        both = [
-            _run(rate_beside_writer(ports[side], gets(rows), puts(f"beside-{number}")))
-            for side in ("mine", "published")
-        ]
-        for found, pair in zip((beside, beside_put), zip(*both, strict=True), strict=True):
-            found.append(pair)
+        for title, figures in _measure_once(ports, rows, number):
+            found[title].append(figures)
+    limits = {"single GET": (GET_MUST, GET_AIM), "PUT (durable here)": (PUT_MUST, PUT_AIM)}
     return [
-        ("single GET", gotten, GET_MUST, GET_AIM),
-        ("PUT (durable here)", put, PUT_MUST, PUT_AIM),
-        ("GET while one connection writes", beside, GET_MUST, GET_AIM),
-        ("PUT of that connection", beside_put, None, None),
+        (title, pairs, *limits.get(title, (GET_MUST, GET_AIM) if "GET" in title else (None, None)))
+        for title, pairs in found.items()
     ]
+
+
+def _measure_once(ports: dict[str, int], rows: int, number: int):
+    """Give the title of each row, and a figure for each side."""
+    sides = ("mine", "published")
+    yield "single GET", [_run(rate(ports[side], gets(rows))) for side in sides]
+    yield "PUT (durable here)", [_run(rate(ports[side], puts(f"new-{number}"))) for side in sides]
+    for writers in WRITERS:
+        salt = f"beside-{writers}-{number}"
+        both = [
+            _run(rate_beside_writers(ports[side], gets(rows), puts(salt), writers))
+            for side in sides
+        ]
+        gotten, put = zip(*both, strict=True)
+        yield f"GET while {writers} write", gotten
+        yield f"PUT of those {writers}", put
 
 
 def _run(work):

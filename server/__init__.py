@@ -34,6 +34,7 @@ From the outside in:
 ``schema``          its tables and version, and what files of other programs lack
 ``lanes``           coalesced reads, group commit
 ``regulars``        how long a commit waits for those who write one thing after the other
+``checkpoints``     out of the write-ahead log when nobody writes
 ``near``            single reads on the event loop
 ``tables``          SQL on the tables of the published server
 ``cache_tables``    SQL on our own tables: buffers, entries
@@ -48,6 +49,7 @@ From the outside in:
 ==================  ==================================================================
 
 HTTP stands in ``app``, ``front``, ``connections``, ``bodies``, ``buffer_routes`` and ``watching``;
-SQL in ``schema.sql``, ``schema``, ``database``, ``lanes`` (transactions), ``tables``, the modules
-whose names end in ``_tables``, ``maintenance`` and ``checking``; neither elsewhere.
+SQL in ``schema.sql``, ``schema``, ``database``, ``lanes`` (transactions), ``checkpoints``,
+``tables``, the modules whose names end in ``_tables``, ``maintenance`` and ``checking``; neither
+elsewhere.
 """

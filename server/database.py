@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from . import schema, tables
+from .checkpoints import Checkpoints
 from .failures import ReadOnlyError, StartupError
 from .lanes import (
     Gathering,
@@ -69,8 +70,10 @@ class Database:
         self.path, self.writable = path, writable
         self._writer: Lane | None = None
         self._writes: Gathering[Write | Row] | None = None
+        self._checkpoints: Checkpoints | None = None
         if writable:
             self._writer = _lane(path, "writer", _connect_writer)
+            self._checkpoints = Checkpoints(self._writer)
             self._writes = Gathering(self._writer, commit_together, committed, Regulars())
         reader = _lane(path, "reader", _connect_reader)
         # A writer has made every table; only without one may a reader have stand-ins to give up.
@@ -102,15 +105,20 @@ class Database:
         ReadOnlyError
             The database was opened without `writable`.
         """
-        if self._writes is None:
+        if self._writes is None or self._checkpoints is None:
             raise ReadOnlyError("Database server is read-only")
-        return await self._writes.submit(write)
+        try:
+            return await self._writes.submit(write)
+        finally:
+            self._checkpoints.written()
 
     async def close(self) -> None:
         """Finish accepted work, then close the file."""
         for gathering in (self._reads, self._writes):
             if gathering is not None:
                 await gathering.join()
+        if self._checkpoints is not None:
+            await self._checkpoints.close()
         if self._near is not None:
             self._near.close()
         for lane in self._readers:

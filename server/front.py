@@ -133,7 +133,9 @@ class Front:
     def _responder(self, request: Request) -> Responder:
         if isinstance(request, Malformed):
             raise MalformedError("Malformed request: its URL makes no sense")
-        method, path = request.method, request.path
+        method = request.method
+        # Nearly all go to the root, and there is nothing to decode in that.
+        path = "/" if request.raw_path == "/" else request.path
         if self._access is not None and path != HEALTHCHECK:
             given = request.headers.get("Authorization")
             self._access.check(given, writes=method not in ("GET", "HEAD"))
