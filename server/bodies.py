@@ -6,7 +6,7 @@ import asyncio
 import time
 import zlib
 from collections.abc import AsyncGenerator, Collection, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -14,6 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from .failures import MalformedError, SlowError, TooLargeError, UnsupportedError
 
 if TYPE_CHECKING:
+    from .connections import Connection
     from .front import Request
 
 SLOWEST = 16 * 1024
@@ -89,6 +90,7 @@ async def arriving(request: Request, limits: Limits) -> AsyncGenerator[bytes, No
     UnsupportedError
         It is encoded in another way than gzip or deflate.
     """
+    cast("Connection", request.protocol).comes_in_parts()
     decoder = _decoder_of(request, ("gzip", "deflate"))
     if (request.content_length or 0) > limits.nbytes:
         raise _too_large(limits)

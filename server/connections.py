@@ -57,6 +57,7 @@ class Connection(web.RequestHandler):
         self._patience = patience
         self._is_answering = False
         self._unused = _NOTHING
+        self._is_simple = True  # every request so far came in one piece
         self._head: asyncio.TimerHandle | None = None
         self._answer: asyncio.TimerHandle | None = None
 
@@ -85,7 +86,28 @@ class Connection(web.RequestHandler):
         """Note when something came."""
         if self._unused is _NOTHING:
             self._unused = _CAME
+        elif data:
+            self._is_simple = False
         super().data_received(data)
+
+    def comes_in_parts(self) -> None:
+        """Say that the body of a request is still on its way."""
+        self._is_simple = False
+
+    def pause_reading(self) -> None:
+        """Take no more until the body that comes was read."""
+        self._is_simple = False
+        super().pause_reading()
+
+    def resume_reading(self, **how: bool) -> None:
+        """Go on where there can be something to go on with.
+
+        aiohttp's parser is asked to for every body that was read, which takes a tenth of a lookup.
+        It has more to give if it was paused, or if many requests came at once; and it takes
+        requests whose body came later for more than there are.
+        """
+        if not self._is_simple:
+            super().resume_reading(**how)
 
     def pause_writing(self) -> None:
         """Give the client some time to take what waits for it."""

@@ -12,8 +12,7 @@ import pytest
 from seamless_dask_cache.server import checkpoints, tables
 from seamless_dask_cache.server.database import Database
 from seamless_dask_cache.server.lanes import Row
-
-from tests.server.serving import hex_of
+from serving import hex_of
 
 
 async def put(database: Database, name: str) -> None:

@@ -13,8 +13,7 @@ from seamless_dask_cache.server import tables
 from seamless_dask_cache.server.database import Database, _connect_writer
 from seamless_dask_cache.server.lanes import Gathering, Lane, Outcome, Row, commit_together
 from seamless_dask_cache.server.regulars import LONGEST_WAIT, Regulars
-
-from tests.server.serving import hex_of
+from serving import hex_of
 
 
 def row(transformation: str, result: str) -> Row:
