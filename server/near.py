@@ -31,6 +31,9 @@ SLOW_SECONDS = 0.002
 """A read that took longer may have waited for the disk."""
 TOO_SLOW_SECONDS = 0.25
 """A read that took longer is slow, whatever it waited for."""
+CACHE_BYTES = 128 * 1024 * 1024
+"""How much of the file is kept in memory, at most."""
+
 PAUSE_SECONDS = 5.0
 """How long reads go to the thread after a slow one."""
 
@@ -76,6 +79,10 @@ class NearReads:
         self._connection = connect()
         # What would have to wait for a lock belongs into the thread.
         self._connection.execute("PRAGMA busy_timeout = 0")
+        # Each commit of others ends what is known about pages. A mapped file is unmapped then, and
+        # its pages are faulted in again one by one: dearer than reading those that are wanted.
+        self._connection.execute("PRAGMA mmap_size = 0")
+        self._connection.execute(f"PRAGMA cache_size = -{CACHE_BYTES // 1024}")
         self._clock = clock
         self._disk_reads = disk_reads or _disk_reads
         self._reads_before = self._disk_reads()
