@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from seamless_dask_cache.buffer import Buffer
     from seamless_dask_cache.checksum import Checksum
     from seamless_dask_cache.cluster import Cache, enable
+    from seamless_dask_cache.conversion import classify_conversion, convert
     from seamless_dask_cache.database import AsyncDatabaseClient, DatabaseClient
     from seamless_dask_cache.decorator import cached
     from seamless_dask_cache.errors import (
@@ -68,8 +69,10 @@ _HOMES = {
     "SeamlessDaskCacheError": "errors",
     "StoreError": "errors",
     "cached": "decorator",
+    "classify_conversion": "conversion",
     "code_checksum": "identity",
     "config": "",
+    "convert": "conversion",
     "enable": "cluster",
     "register_identity": "identity",
     "transformation_checksum": "transformation",
@@ -97,8 +100,10 @@ __all__ = [
     "StoreError",
     "__version__",
     "cached",
+    "classify_conversion",
     "code_checksum",
     "config",
+    "convert",
     "enable",
     "register_identity",
     "transformation_checksum",

@@ -15,7 +15,7 @@ LIBRARY = Path(seamless_dask_cache.__file__).parent
 ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"errors", "checksum", "json_text", "_version"},
-    {"buffer", "celltypes", "results", "pickling", "array_reducers"},
+    {"buffer", "celltypes", "conversion", "results", "pickling", "array_reducers"},
     {"identity", "storage", "dask_internals"},
     {"observation", "explaining"},
     {

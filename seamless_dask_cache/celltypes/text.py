@@ -7,10 +7,10 @@ parse_buffer.py). Code and YAML are checked when they are read, not when they ar
 from __future__ import annotations
 
 import ast
-import re
 from typing import Any
 
 from seamless_dask_cache.celltypes._errors import wrong_buffer, wrong_value
+from seamless_dask_cache.celltypes.ipython import without_magics
 from seamless_dask_cache.checksum import BytesLike
 
 
@@ -58,30 +58,10 @@ def _check_ipython(text: str) -> None:
     try:
         ast.parse(text, filename="<ipython cell>")
     except SyntaxError:
-        ast.parse(_without_magics(text), filename="<ipython cell>")
+        ast.parse(without_magics(text), filename="<ipython cell>")
 
 
 def _check_yaml(text: str) -> None:
-    import yaml
+    from seamless_dask_cache.celltypes.yaml_values import load_yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        yaml.load(text, Loader=loader)
-    except yaml.YAMLError as exc:
-        raise ValueError(str(exc)) from None
-
-
-# What IPython adds to Python, line by line: %magic, !shell, ?help, and the quoting prefixes , ; /
-# (https://ipython.readthedocs.io/en/stable/interactive/reference.html). IPython itself is not
-# asked: whether a buffer is valid must not depend on what is installed.
-_MAGIC_LINE = re.compile(
-    r"^(?P<indent>[ \t]*)(?:[%!?,;/].*|[^#'\"\n]*\?{1,2}[ \t]*)$", re.MULTILINE
-)
-_MAGIC_ASSIGNMENT = re.compile(r"^(?P<target>[ \t]*[^=\n'\"#]+=[ \t]*)[%!](?!=).*$", re.MULTILINE)
-
-
-def _without_magics(text: str) -> str:
-    """Return Python with the same blocks as an IPython cell, its magics replaced by ``pass``."""
-    if text.lstrip().startswith("%%"):
-        return ""
-    return _MAGIC_ASSIGNMENT.sub(r"\g<target>None", _MAGIC_LINE.sub(r"\g<indent>pass", text))
+    load_yaml(text)
