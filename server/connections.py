@@ -99,15 +99,19 @@ class Connection(web.RequestHandler):
         self._is_simple = False
         super().pause_reading()
 
-    def resume_reading(self, **how: bool) -> None:
+    def resume_reading(self, resume_parser: bool = True) -> None:
         """Go on where there can be something to go on with.
 
         aiohttp's parser is asked to for every body that was read, which takes a tenth of a lookup.
         It has more to give if it was paused, or if many requests came at once; and it takes
         requests whose body came later for more than there are.
         """
-        if not self._is_simple:
-            super().resume_reading(**how)
+        if self._is_simple:
+            return
+        if resume_parser:
+            super().resume_reading()  # releases of aiohttp before 3.14 know no other way
+        else:
+            super().resume_reading(resume_parser)
 
     def pause_writing(self) -> None:
         """Give the client some time to take what waits for it."""

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from seamless_dask_cache.explaining.texts import clean, short_text
 from seamless_dask_cache.identity.bytecode import code_facts
+from seamless_dask_cache.identity.installed import SHIPPED
 
 LONGEST_SOURCE = 20 * 1024
 _LONGEST_FILE = 1_000_000
@@ -50,7 +51,7 @@ def function_text(function: types.FunctionType) -> dict[str, str]:
         folder. At most 20 KiB.
     """
     code = function.__code__
-    file = Path(code.co_filename).name
+    file = Path(_file_of(code, function.__globals__)).name
     source = source_of(code, function.__globals__)
     if source is not None:
         return {"text": _cut(source), "form": "source", "file": clean(file)}
@@ -68,13 +69,19 @@ def source_of(code: types.CodeType, module: dict[str, Any] | None = None) -> str
         The globals of its module, by which the text in a zip file is found.
     """
     try:
-        lines = _lines(code.co_filename, module)
+        lines = _lines(_file_of(code, module or {}), module)
         found = _find(code, "".join(lines))
     except Exception:
         return None
     if found is None:
         return None
     return clean(textwrap.dedent("".join(lines[found.first - 1 : found.last])))
+
+
+def _file_of(code: types.CodeType, module: dict[str, Any]) -> str:
+    # A function that was sent has lost the file of its code, but not that of its module.
+    shipped = code.co_filename == SHIPPED and isinstance(module.get("__file__"), str)
+    return str(module["__file__"]) if shipped else code.co_filename
 
 
 def _lines(filename: str, module: dict[str, Any] | None) -> list[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import types
-from types import FunctionType, ModuleType
+from functools import cache
+from importlib.util import find_spec
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, cast
 
 from .distributions import PYTHON, Owner, owner_of
@@ -13,6 +15,9 @@ from .effects import RANDOM, effect_kind, seed_parameter
 from .encoder import Encoder
 from .literals import LITERALS, text
 from .nodes import Piece
+
+SHIPPED = "<dynamic-code>"
+"""The file of a function that cloudpickle 3.1.3 or newer sent; of others the one it was made in."""
 
 _MISSING = object()
 _PRIVATE = {"posix": "os", "nt": "os", "_socket": "socket", "_io": "io", "_random": "random"}
@@ -91,11 +96,30 @@ def maker_of(function: FunctionType) -> Owner | None:
     if not isinstance(name, str) or name == "__main__":
         return None
     file = function.__code__.co_filename.replace("\\", "/")
+    if file == SHIPPED:
+        return owner_of(name) if function.__code__ in _codes_of(name) else None
     # A shipped function has a copy of its globals, and the path of its file elsewhere.
     place = name.replace(".", "/")
     if not file.endswith((f"/{place}.py", f"/{place}/__init__.py", f"<frozen {name}>")):
         return None
     return owner_of(name)
+
+
+@cache
+def _codes_of(module: str) -> frozenset[CodeType]:
+    """Give all code that stands in the source of a module, which is not run for that."""
+    try:
+        loaded = sys.modules.get(module)
+        spec = find_spec(module) if loaded is None else loaded.__spec__
+        whole = cast(Any, spec).loader.get_code(module)
+    except Exception:  # there is no source, or a package around it cannot be imported
+        return frozenset()
+    found, waiting = set(), [whole] if isinstance(whole, CodeType) else []
+    while waiting:
+        code = waiting.pop()
+        found.add(code)
+        waiting += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return frozenset(found)
 
 
 def patched(subject: type, rest: tuple[str, ...]) -> Any:

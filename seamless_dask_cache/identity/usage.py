@@ -39,6 +39,7 @@ from .hidden_files import (
     reads_blindly,
 )
 from .installed import (
+    SHIPPED,
     dotted_names,
     encode_attribute,
     home_of,
@@ -221,7 +222,7 @@ class References:
     def _judge_setting(self, facts: CodeFacts, reference: Reference) -> None:
         if reference.kind == "attribute" or not _is_set(facts, reference):
             return
-        if facts.code.co_filename.startswith(_ATTRS):
+        if _is_made_by_attrs(facts.code):
             return  # a guard against loops in a repr
         names = ".".join((reference.root, *reference.attributes))
         self._note(PROCESS_STATE, f"an assignment to an attribute of {names}")
@@ -328,6 +329,8 @@ class References:
 
 
 _ATTRS = "<attrs generated "
+_ATTRS_REPR = ("_compat", "repr_context", "already_repring")
+"""What the code of a repr begins with: the objects whose repr is being made, against loops."""
 
 
 def _names_of(found: Found) -> list[str]:
@@ -374,7 +377,13 @@ def _is_guard(code: CodeType, name: str) -> bool:
     """Tell whether a value of this process is only used within it, as a hash or against loops."""
     if name == "builtins.hash":
         return code.co_name == "__hash__"
-    return name == "builtins.id" and code.co_filename.startswith(_ATTRS)
+    return name == "builtins.id" and _is_made_by_attrs(code)
+
+
+def _is_made_by_attrs(code: CodeType) -> bool:
+    # Code that was sent has no file any more; of what attrs makes only a repr has to be known.
+    is_repr = code.co_name == "__repr__" and code.co_names[:3] == _ATTRS_REPR
+    return code.co_filename.startswith(_ATTRS) or (code.co_filename == SHIPPED and is_repr)
 
 
 def _is_set(facts: CodeFacts, reference: Reference) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import types
 import zipfile
 
 import pytest
@@ -14,6 +15,7 @@ from seamless_dask_cache.explaining.sources import (
     function_text,
     source_of,
 )
+from seamless_dask_cache.identity.installed import SHIPPED
 
 SOURCE = '''
 def first(x):
@@ -49,6 +51,18 @@ def test_decorators_belong_to_the_source(tmp_path):
     module = load(tmp_path, "decorated", source)
     text = function_text(module.f.__wrapped__.__wrapped__)["text"]
     assert text.startswith("@functools.lru_cache\n@functools.cache\ndef f(x):")
+
+
+def test_the_source_of_what_was_sent_without_its_file(tmp_path):
+    """It stands in the file of its module, and counts under the same condition."""
+    module = load(tmp_path, "sent", SOURCE)
+    here = function_text(module.first)
+    code = module.first.__code__.replace(co_filename=SHIPPED)
+    sent = types.FunctionType(code, {"__file__": module.__file__})
+    assert function_text(sent) == here
+    assert function_text(types.FunctionType(code, {}))["form"] == "bytecode"
+    (tmp_path / "sent.py").write_text(SOURCE.replace("x + 1", "x + 2"))
+    assert function_text(sent)["form"] == "bytecode"
 
 
 def test_what_was_edited_since_is_no_source(tmp_path):

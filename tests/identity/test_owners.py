@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import shutil
 import subprocess
 import sys
+import types
 import zipfile
 
 import numpy as np
@@ -16,6 +18,7 @@ import pytest
 from seamless_dask_cache.errors import ConfigurationError, RefusedError
 from seamless_dask_cache.identity import Identifier, code_checksum
 from seamless_dask_cache.identity.distributions import PYTHON, Owner, owner_of
+from seamless_dask_cache.identity.installed import SHIPPED, maker_of
 
 
 @pytest.mark.parametrize("name", ["json", "json.decoder", "math", "builtins", "_io", "os.path"])
@@ -191,3 +194,35 @@ def test_tasks_of_dask_collections_have_identities():
                 assert identifier.code(node.func).effects == ()
                 arguments = [list(node.args), list(node.kwargs.values())]
                 assert identifier.describe(arguments).effects == ()
+
+
+def _sent(function):
+    """A function as it is after cloudpickle 3.1.3 sent it: a copy, whose code has no file."""
+    code = function.__code__.replace(co_filename=SHIPPED)
+    names = {"__name__", "__file__", "__package__"}
+    space = {name: value for name, value in function.__globals__.items() if name in names}
+    sent = types.FunctionType(code, space, function.__name__, None, function.__closure__)
+    sent.__module__ = "__main__"
+    return sent
+
+
+def test_what_was_sent_without_its_file_is_found_in_the_source_of_its_module():
+    """As the wrapper that a decorator of the standard library makes."""
+    wrapper = contextlib.contextmanager(lambda: (yield))
+    assert maker_of(wrapper) == maker_of(_sent(wrapper)) == PYTHON
+
+
+def test_what_only_names_an_installed_module_is_not_of_its_maker():
+    """Code that was generated, in a namespace of its own: what it uses there must count."""
+    space = {"__name__": "contextlib", "__file__": contextlib.__file__, "limit": 5}
+    exec("def generated():\n    return limit\n", space)
+    assert maker_of(space["generated"]) is None
+    assert maker_of(_sent(space["generated"])) is None
+
+
+def test_what_names_a_module_without_source_has_no_maker():
+    """Such as one that is compiled, or that is not installed here."""
+    for name in ("math", "numpy.linalg._umath_linalg", "nowhere", "nowhere.at_all"):
+        space = {"__name__": name}
+        exec("def generated():\n    return 1\n", space)
+        assert maker_of(_sent(space["generated"])) is None
