@@ -99,7 +99,7 @@ def _raw(content: Any) -> bytes | memoryview:
     if isinstance(content, bytes):
         return content
     if isinstance(content, memoryview):
-        return content.cast("B")
+        return content.cast("B") if content.c_contiguous else bytes(content)
     if isinstance(content, bytearray):
         return bytes(content)
     kind = type(content).__qualname__

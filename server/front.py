@@ -126,6 +126,8 @@ class Front:
                 with contextlib.suppress(ConnectionError):  # the client went away
                     await response.prepare(request)
                     await response.write_eof()
+        if not request.content.is_eof():  # refused by its head alone, as are buffers too large
+            connection.comes_in_parts()
         connection.end()
         self._note(request, response.status, time.perf_counter() - started)
         return response

@@ -168,8 +168,8 @@ def _scalar_of_binary(content: BytesLike) -> Any:
     import numpy as np
 
     array = np.asarray(deserialize(content, "binary"))
-    if array.size != 1:
-        raise ValueError(f"an array of shape {array.shape} is not one number")
+    if array.size != 1 or array.dtype.kind not in "biufcSU":
+        raise ValueError(f"an array of {array.dtype} and shape {array.shape} is not one number")
     return array.reshape(-1)[0].item()
 
 

@@ -62,6 +62,6 @@ def _check_ipython(text: str) -> None:
 
 
 def _check_yaml(text: str) -> None:
-    from seamless_dask_cache.celltypes.yaml_values import load_yaml
+    from seamless_dask_cache.celltypes.yaml_values import check_yaml
 
-    load_yaml(text)
+    check_yaml(text)

@@ -22,6 +22,25 @@ from typing import Any
 from seamless_dask_cache.celltypes import plain
 from seamless_dask_cache.errors import CellTypeError
 
+MOST_OF_A_KEY = 1_000
+"""Values in a key that is a list or a dict."""
+MOST_VALUES = 1_000_000
+"""Values that aliases may expand to, beyond those that are written out."""
+
+
+def check_yaml(text: str) -> None:
+    """Check that a text is YAML of one document.
+
+    Raises
+    ------
+    ValueError
+        It is not, or a date or number in it cannot be.
+    """
+    with contextlib.suppress(CellTypeError):
+        plain.deserialize(text.encode())
+        return
+    _load(text)
+
 
 def load_yaml(text: str) -> Any:
     """Parse YAML of one document into what JSON has.
@@ -29,18 +48,25 @@ def load_yaml(text: str) -> Any:
     Raises
     ------
     ValueError
-        It is no YAML, or a date or number in it cannot be.
+        As for `check_yaml`; or its aliases stand for more than `MOST_VALUES`, or for themselves.
     RecursionError
-        It refers to itself, or is nested too deeply.
+        It is nested too deeply.
     """
     with contextlib.suppress(CellTypeError):
         return plain.deserialize(text.encode())
+    return _Expansion(MOST_VALUES + len(text)).as_json(_load(text))
+
+
+def _load(text: str) -> Any:
     import yaml
 
     try:
-        return _as_json(yaml.load(text, Loader=_loader()))
+        return yaml.load(text, Loader=_loader())
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from None
+    except (LookupError, AttributeError, TypeError) as error:
+        # What a constructor of PyYAML makes of ``!!int ""`` and its like.
+        raise ValueError(f"a tag that its value does not fit ({error!r})") from None
 
 
 @cache
@@ -59,13 +85,33 @@ def _loader() -> Any:
     return Loader
 
 
-def _as_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _as_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_as_json(item) for item in value]
-    if isinstance(value, set):
-        return dict.fromkeys(value)
+class _Expansion:
+    """Writes out what aliases stand for, as far as that is not too much.
+
+    A list that is named twice is loaded once; ten levels of ten names each are a thousand million.
+
+    Parameters
+    ----------
+    most : int
+        Values, those in lists and dicts included.
+    """
+
+    def __init__(self, most: int):
+        self._most = self._left = most
+
+    def as_json(self, value: Any) -> Any:
+        """Give a value of what JSON has."""
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError(f"its aliases stand for more than {self._most} values")
+        if isinstance(value, dict):
+            return {key: self.as_json(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.as_json(item) for item in value]
+        return dict.fromkeys(value) if isinstance(value, set) else _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
     if isinstance(value, datetime.date):  # a datetime is one, too
@@ -76,7 +122,7 @@ def _as_json(value: Any) -> Any:
 
 
 def _key(key: Any) -> str:
-    converted = _as_json(key)
+    converted = _Expansion(MOST_OF_A_KEY).as_json(key)
     if isinstance(converted, str):
         return converted
     return json.dumps(converted, ensure_ascii=False, separators=(",", ":"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import types
+from collections.abc import Iterator
 from functools import cache
-from importlib.util import find_spec
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, cast
 
@@ -93,33 +93,59 @@ def maker_of(function: FunctionType) -> Owner | None:
         code that was generated.
     """
     name = function.__globals__.get("__name__")
-    if not isinstance(name, str) or name == "__main__":
+    owner = owner_of(name) if isinstance(name, str) else None
+    if owner is None or not _stands_in(function.__code__, name):
         return None
-    file = function.__code__.co_filename.replace("\\", "/")
+    return owner if _has_globals_of(function, name) else None
+
+
+def _stands_in(code: CodeType, name: str) -> bool:
+    """Tell whether code is of a module, by its file or, if it has none, by what it does."""
+    file = code.co_filename.replace("\\", "/")
     if file == SHIPPED:
-        return owner_of(name) if function.__code__ in _codes_of(name) else None
+        return code in _codes_of(name)
     # A shipped function has a copy of its globals, and the path of its file elsewhere.
     place = name.replace(".", "/")
-    if not file.endswith((f"/{place}.py", f"/{place}/__init__.py", f"<frozen {name}>")):
-        return None
-    return owner_of(name)
+    return file.endswith((f"/{place}.py", f"/{place}/__init__.py", f"<frozen {name}>"))
+
+
+def _has_globals_of(function: FunctionType, name: str) -> bool:
+    """Tell whether what a function uses is what its module has, and not what somebody put there."""
+    given = function.__globals__
+    home = vars(sys.modules[name]) if name in sys.modules else None
+    if home is None or given is home:
+        return home is not None
+    used = {used for code in _with_nested(function.__code__) for used in code.co_names}
+    return all(_is_same(given[key], home.get(key, _MISSING)) for key in used & given.keys())
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    # What was sent is equal where it is a literal; zeros of two signs are equal, too.
+    if one is other:
+        return True
+    return type(one) is type(other) and type(one) in LITERALS and repr(one) == repr(other)
+
+
+def _with_nested(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _with_nested(constant)
+
+
+def _codes_of(module: str) -> frozenset[CodeType]:
+    """Give all code that stands in the source of a loaded module, which is not run for that."""
+    loaded = sys.modules.get(module)
+    return frozenset() if loaded is None else _codes_of_loaded(module, loaded)
 
 
 @cache
-def _codes_of(module: str) -> frozenset[CodeType]:
-    """Give all code that stands in the source of a module, which is not run for that."""
+def _codes_of_loaded(name: str, module: ModuleType) -> frozenset[CodeType]:
     try:
-        loaded = sys.modules.get(module)
-        spec = find_spec(module) if loaded is None else loaded.__spec__
-        whole = cast(Any, spec).loader.get_code(module)
-    except Exception:  # there is no source, or a package around it cannot be imported
+        whole = cast(Any, module.__spec__).loader.get_code(name)
+    except Exception:  # it has no source, or none that can be read
         return frozenset()
-    found, waiting = set(), [whole] if isinstance(whole, CodeType) else []
-    while waiting:
-        code = waiting.pop()
-        found.add(code)
-        waiting += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-    return frozenset(found)
+    return frozenset(_with_nested(whole) if isinstance(whole, CodeType) else ())
 
 
 def patched(subject: type, rest: tuple[str, ...]) -> Any:

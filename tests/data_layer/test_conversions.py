@@ -207,7 +207,18 @@ def test_buffers_become_what_users_expect(source, target, before, after):
     assert bytes(convert(memoryview(before), source, target).content) == after
 
 
+BOMB = "a0: &a0 [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
+    f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
+)
+
 FAILURES = [
+    ("yaml", "plain", BOMB.encode(), "more than 1000[0-9]{3} values"),
+    ("yaml", "plain", b"&x [*x]", "more than 1000[0-9]{3} values|recursion"),
+    *(
+        ("text", "yaml", text, "tag that its value does not fit|not a buffer")
+        for text in (b'!!int ""', b"!!bool x", b"!!timestamp x", b"!!map [1]", b"!!set [a]")
+    ),
+    ("binary", "int", serialize(np.datetime64(1, "ns"), "binary"), "is not one number"),
     ("plain", "int", b"null\n", "null, lists and dicts"),
     ("plain", "str", b"[1]\n", "null, lists and dicts"),
     ("plain", "int", b'"2.5"\n', "invalid literal"),
@@ -228,6 +239,16 @@ def test_what_cannot_be_converted_is_refused_with_the_reason(source, target, con
         convert(content, source, target)
     assert f"cannot convert from {source!r} to {target!r}" in str(failure.value)
     assert f"{len(content)} bytes starts with" in str(failure.value)
+
+
+def test_yaml_is_checked_without_writing_out_its_aliases():
+    """A few hundred bytes may stand for more than any memory holds."""
+    assert convert(BOMB.encode(), "text", "yaml").content == BOMB.encode()
+
+
+def test_memory_with_gaps_is_converted():
+    """It is copied first."""
+    assert convert(memoryview(b"a_b_")[::2], "bytes", "text").content == b"ab"
 
 
 def test_a_number_has_a_thousand_bytes_at_most():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import contextlib
 import importlib
 import json
@@ -199,7 +200,7 @@ def test_tasks_of_dask_collections_have_identities():
 def _sent(function):
     """A function as it is after cloudpickle 3.1.3 sent it: a copy, whose code has no file."""
     code = function.__code__.replace(co_filename=SHIPPED)
-    names = {"__name__", "__file__", "__package__"}
+    names = {"__name__", "__file__", "__package__", *code.co_names}
     space = {name: value for name, value in function.__globals__.items() if name in names}
     sent = types.FunctionType(code, space, function.__name__, None, function.__closure__)
     sent.__module__ = "__main__"
@@ -220,9 +221,24 @@ def test_what_only_names_an_installed_module_is_not_of_its_maker():
     assert maker_of(_sent(space["generated"])) is None
 
 
+@pytest.mark.parametrize("send", [lambda function: function, _sent], ids=["here", "sent"])
+def test_an_installed_function_with_globals_of_the_user_is_the_users(send):
+    """A copy of it, in a namespace where a constant of the module has another value."""
+
+    def variant(third):
+        space = {**vars(colorsys), "ONE_THIRD": third}
+        function = types.FunctionType(colorsys.hls_to_rgb.__code__, space)
+        return types.FunctionType(send(function).__code__, space)
+
+    assert variant(0.1)(0.2, 0.3, 0.4) != variant(0.3)(0.2, 0.3, 0.4)
+    assert maker_of(variant(0.1)) is None
+    assert code_checksum(variant(0.1)) != code_checksum(variant(0.3))
+    assert maker_of(variant(colorsys.ONE_THIRD)) == PYTHON
+
+
 def test_what_names_a_module_without_source_has_no_maker():
     """Such as one that is compiled, or that is not installed here."""
-    for name in ("math", "numpy.linalg._umath_linalg", "nowhere", "nowhere.at_all"):
+    for name in ("math", "numpy.linalg._umath_linalg", "this", "nowhere", "nowhere.at_all"):
         space = {"__name__": name}
         exec("def generated():\n    return 1\n", space)
         assert maker_of(_sent(space["generated"])) is None

@@ -75,3 +75,13 @@ def test_requests_may_be_cut_anywhere(server: Server, size: int) -> None:
         for start in range(0, len(sent), size):
             connection.sendall(sent[start : start + size])
         assert answers(connection, count).count(b"HTTP/1.1 200") == count
+
+
+@pytest.mark.parametrize("count", [2, 32, 100])
+def test_requests_behind_the_body_of_a_refused_one_are_answered(server: Server, count: int) -> None:
+    """It was refused by its head, and the rest comes with what follows."""
+    with connect(server) as connection:
+        connection.sendall(b"PUT /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 404")
+        connection.sendall(b"0123456789" + b"".join(get()) * count)
+        assert answers(connection, count).count(b"HTTP/1.1 200") == count
