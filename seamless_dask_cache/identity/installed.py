@@ -93,10 +93,9 @@ def maker_of(function: FunctionType) -> Owner | None:
         code that was generated.
     """
     name = function.__globals__.get("__name__")
-    owner = owner_of(name) if isinstance(name, str) else None
-    if owner is None or not _stands_in(function.__code__, name):
+    if not isinstance(name, str) or not _stands_in(function.__code__, name):
         return None
-    return owner if _has_globals_of(function, name) else None
+    return owner_of(name) if _has_globals_of(function, name) else None
 
 
 def _stands_in(code: CodeType, name: str) -> bool:
