@@ -80,8 +80,10 @@ def source_of(code: types.CodeType, module: dict[str, Any] | None = None) -> str
 
 def _file_of(code: types.CodeType, module: dict[str, Any]) -> str:
     # A function that was sent has lost the file of its code, but not that of its module.
-    shipped = code.co_filename == SHIPPED and isinstance(module.get("__file__"), str)
-    return str(module["__file__"]) if shipped else code.co_filename
+    if code.co_filename != SHIPPED:
+        return code.co_filename
+    file = module.get("__file__")
+    return file if isinstance(file, str) else ""
 
 
 def _lines(filename: str, module: dict[str, Any] | None) -> list[str]:

@@ -88,6 +88,7 @@ def test_dask_knows_the_command():
     assert "demo" in done.stdout
 
 
+@pytest.mark.soak
 def test_the_demo_computes_only_what_it_must(tmp_path):
     """Cold everything, warm nothing, after the edit 16 models, 16 lines and the report."""
     report = tmp_path / "report.json"

@@ -110,6 +110,7 @@ def test_command_repeats_only_what_passes_off(tmp_path):
     assert report["runs"]["cold"]["outcomes"] == report["runs"]["warm"]["outcomes"] == {"passed": 1}
 
 
+@pytest.mark.soak
 def test_dask_passes_with_the_cache(tmp_path):
     """No test of Dask's that passes with the cache off fails cold or warm."""
     modules = [word for module in MODULES for word in ("--modules", module)]

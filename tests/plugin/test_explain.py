@@ -185,7 +185,7 @@ def program(folder, old="", new="", **names):
     path = folder / "script.py"
     path.write_text(SOURCE.replace(old, new))
     # Functions of __main__ travel by value, as those of a script do.
-    names |= {"__name__": "__main__"}
+    names |= {"__name__": "__main__", "__file__": str(path)}
     exec(compile(path.read_text(), str(path), "exec", dont_inherit=True), names)
     return names
 
