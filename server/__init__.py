@@ -42,6 +42,7 @@ From the outside in:
 ``cutoff_tables``   SQL on our own tables: cutoffs
 ``cost_tables``     SQL on our own tables: costs
 ``batch_tables``    SQL of batches, over all tables
+``at_once_tables``  SQL of single writes that are committed in one call
 ``maintenance``     copies of live files
 ``checking``        whether a file is whole
 ``row_rules``       what must be true of each row

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from . import schema, tables
+from . import at_once_tables, schema
 from .checkpoints import Checkpoints
 from .failures import ReadOnlyError, StartupError
 from .lanes import (
@@ -143,7 +143,7 @@ def _connect_writer(path: Path) -> sqlite3.Connection:
     connection.execute("BEGIN IMMEDIATE")
     schema.bring_up_to_date(connection, path)
     connection.execute("COMMIT")
-    tables.prepare_writer(connection)
+    at_once_tables.prepare_writer(connection)
     return connection
 
 

@@ -11,6 +11,7 @@ from functools import partial
 import orjson
 
 from . import tables
+from .at_once_tables import put_transformations_at_once
 from .lanes import Row
 from .protocol import PROTOCOL, Fields, encode, execution_record
 from .registry import Answer, Context, Handlers, as_json, registering
@@ -47,7 +48,7 @@ async def get_transformation(context: Context, fields: Fields) -> Answer:
 async def put_transformation(context: Context, fields: Fields) -> Answer:
     """Set the result of a transformation."""
     checksum, result = fields.checksum(), fields.checksum("value")
-    ways = (tables.put_transformations, (checksum, result), tables.put_transformations_at_once)
+    ways = (tables.put_transformations, (checksum, result), put_transformations_at_once)
     await context.database.write(Row(*ways))
     context.leases.end([checksum])
     return "OK"

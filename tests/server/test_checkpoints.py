@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from seamless_dask_cache.server import checkpoints, tables
+from seamless_dask_cache.server.at_once_tables import put_transformations_at_once
 from seamless_dask_cache.server.database import Database
 from seamless_dask_cache.server.lanes import Row
 from serving import hex_of
@@ -17,7 +18,7 @@ from serving import hex_of
 
 async def put(database: Database, name: str) -> None:
     pair = (hex_of(name), hex_of("r"))
-    await database.write(Row(tables.put_transformations, pair, tables.put_transformations_at_once))
+    await database.write(Row(tables.put_transformations, pair, put_transformations_at_once))
 
 
 def in_file_alone(path: Path) -> int:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seamless_dask_cache.server import tables
+from seamless_dask_cache.server.at_once_tables import put_transformations_at_once
 from seamless_dask_cache.server.database import Database, _connect_writer
 from seamless_dask_cache.server.lanes import Gathering, Lane, Outcome, Row, commit_together
 from seamless_dask_cache.server.regulars import LONGEST_WAIT, Regulars
@@ -18,7 +19,7 @@ from serving import hex_of
 
 def row(transformation: str, result: str) -> Row:
     pair = (hex_of(transformation), hex_of(result))
-    return Row(tables.put_transformations, pair, tables.put_transformations_at_once)
+    return Row(tables.put_transformations, pair, put_transformations_at_once)
 
 
 def contents(connection: sqlite3.Connection) -> list[list[tuple[object, ...]]]:
@@ -55,9 +56,9 @@ def test_another_result_leaves_the_short_way_without_a_trace(tmp_path: Path) -> 
     """Also of the rows before it."""
     connection = _connect_writer(tmp_path / "x.db")
     pairs = [(hex_of("t"), hex_of("r"))]
-    assert tables.put_transformations_at_once(connection, pairs)
+    assert put_transformations_at_once(connection, pairs)
     changed = [(hex_of("new"), hex_of("r")), (hex_of("t"), hex_of("other"))]
-    assert not tables.put_transformations_at_once(connection, changed)
+    assert not put_transformations_at_once(connection, changed)
     assert contents(connection) == [pairs, pairs]
     assert not connection.in_transaction
     connection.close()
