@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -156,6 +157,16 @@ def close_gate(scheduler: Scheduler, gate: Key) -> None:
         task.loose_restrictions = False
 
 
+class _NeverOver(float):
+    """A time after which no limit is over, however late a busy scheduler asks.
+
+    What stands behind it is not asked about meanwhile: so it is put to the end again and again.
+    """
+
+    def __add__(self, seconds: float) -> float:
+        return math.inf
+
+
 def keep_gate(scheduler: Scheduler, gate: Key) -> float | None:
     """Let the scheduler think that the gate has only now found no worker.
 
@@ -167,7 +178,7 @@ def keep_gate(scheduler: Scheduler, gate: Key) -> float | None:
     task, timeout = scheduler.tasks.get(gate), scheduler.no_workers_timeout
     if timeout is not None and task in scheduler.unrunnable:
         del scheduler.unrunnable[task]  # the newest are expected at the end
-        scheduler.unrunnable[task] = monotonic()
+        scheduler.unrunnable[task] = _NeverOver(monotonic())
     return None if timeout is None else float(timeout)
 
 

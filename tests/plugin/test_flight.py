@@ -346,6 +346,19 @@ def test_schedulers_that_let_tasks_fail_without_workers_wait_all_the_same(shared
         assert stats_of(second).taken_over == 0
 
 
+def test_a_scheduler_that_stood_still_waits_all_the_same(shared_cache_dir):
+    """Longer than the limit for tasks that no worker can run."""
+    limited = dask.config.set({"distributed.scheduler.no-workers-timeout": "400ms"})
+    with limited, two_clusters(shared_cache_dir) as (first, second):
+        with held_by_first(first, second, count=2) as (_mine, theirs):
+            gate = flight_of(second).gate
+            until(lambda: gate in {task.key for task in scheduler_of(second).unrunnable})
+            for _ in range(3):
+                second.run_on_scheduler(lambda: time.sleep(1))  # what stands still
+        assert second.gather(theirs) == squares(2)
+        assert stats_of(second).taken_over == 0
+
+
 def test_progress_ends_with_what_it_follows(shared_cache_dir):
     """A progress bar of awaited futures ends when they are there."""
     from distributed.diagnostics.progress import Progress
