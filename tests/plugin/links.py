@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from seamless_dask_cache.scheduler_plugin import connection, writer
 from seamless_dask_cache.scheduler_plugin.link import DatabaseLink
@@ -49,6 +50,15 @@ class Script:
 
     async def close(self):
         pass
+
+
+def levels_of_warnings(caplog):
+    """The levels of what this project warned of; other tests' clusters may still log their end."""
+    return [
+        record.levelno
+        for record in caplog.records
+        if record.levelno >= logging.WARNING and record.name.startswith("seamless_dask_cache")
+    ]
 
 
 def item(n, **more):
