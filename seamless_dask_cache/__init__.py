@@ -16,6 +16,9 @@ from seamless_dask_cache._version import __version__
 if TYPE_CHECKING:
     from seamless_dask_cache import config
     from seamless_dask_cache.buffer import Buffer
+    from seamless_dask_cache.buffer_cache import BufferCache, get_buffer_cache
+    from seamless_dask_cache.buffer_info import BufferInfo
+    from seamless_dask_cache.celltypes import CELLTYPES, deserialize, serialize
     from seamless_dask_cache.checksum import Checksum
     from seamless_dask_cache.cluster import Cache, enable
     from seamless_dask_cache.conversion import classify_conversion, convert
@@ -30,10 +33,13 @@ if TYPE_CHECKING:
         DatabaseConflictError,
         DatabaseError,
         DatabaseUnavailableError,
+        ExpressionError,
+        ReferenceCountError,
         RefusedError,
         SeamlessDaskCacheError,
         StoreError,
     )
+    from seamless_dask_cache.expression import Expression
     from seamless_dask_cache.identity import (
         File,
         code_checksum,
@@ -52,6 +58,9 @@ if (_beside / "scheduler_plugin" / "plugin.py").exists():
 _HOMES = {
     "AsyncDatabaseClient": "database",
     "Buffer": "buffer",
+    "BufferCache": "buffer_cache",
+    "BufferInfo": "buffer_info",
+    "CELLTYPES": "celltypes",
     "Cache": "cluster",
     "CacheMissError": "errors",
     "CachePlugin": "scheduler_plugin",
@@ -64,7 +73,10 @@ _HOMES = {
     "DatabaseConflictError": "errors",
     "DatabaseError": "errors",
     "DatabaseUnavailableError": "errors",
+    "Expression": "expression",
+    "ExpressionError": "errors",
     "File": "identity",
+    "ReferenceCountError": "errors",
     "RefusedError": "errors",
     "SeamlessDaskCacheError": "errors",
     "StoreError": "errors",
@@ -73,15 +85,21 @@ _HOMES = {
     "code_checksum": "identity",
     "config": "",
     "convert": "conversion",
+    "deserialize": "celltypes",
     "enable": "cluster",
+    "get_buffer_cache": "buffer_cache",
     "register_identity": "identity",
+    "serialize": "celltypes",
     "transformation_checksum": "transformation",
     "value_checksum": "identity",
 }
 
 __all__ = [
+    "CELLTYPES",
     "AsyncDatabaseClient",
     "Buffer",
+    "BufferCache",
+    "BufferInfo",
     "Cache",
     "CacheMissError",
     "CachePlugin",
@@ -94,7 +112,10 @@ __all__ = [
     "DatabaseConflictError",
     "DatabaseError",
     "DatabaseUnavailableError",
+    "Expression",
+    "ExpressionError",
     "File",
+    "ReferenceCountError",
     "RefusedError",
     "SeamlessDaskCacheError",
     "StoreError",
@@ -104,8 +125,11 @@ __all__ = [
     "code_checksum",
     "config",
     "convert",
+    "deserialize",
     "enable",
+    "get_buffer_cache",
     "register_identity",
+    "serialize",
     "transformation_checksum",
     "value_checksum",
 ]

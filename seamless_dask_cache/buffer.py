@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from seamless_dask_cache.buffer_cache import get_buffer_cache
 from seamless_dask_cache.celltypes import deserialize, serialize
 from seamless_dask_cache.checksum import Checksum
 
 if TYPE_CHECKING:
     import os
+
+    from seamless_dask_cache.buffer_cache import TempRef
 
 
 class Buffer:
@@ -43,13 +46,22 @@ class Buffer:
         self._checksum: Checksum | None = None
 
     @classmethod
+    def verified(cls, content: bytes | memoryview, checksum: Checksum) -> Buffer:
+        """Make a buffer whose checksum was computed by somebody who can be trusted."""
+        buffer = cls(content)
+        buffer._checksum = checksum
+        return buffer
+
+    @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Buffer:
         """Read a buffer from a file."""
         return cls(Path(path).read_bytes())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the buffer to a file."""
-        Path(path).write_bytes(self._content)
+        """Write the buffer to a file; there is the old one or the whole new one, at any moment."""
+        from seamless_dask_cache.whole_files import write_whole
+
+        write_whole(path, [self._content])
 
     @property
     def content(self) -> bytes:
@@ -62,10 +74,52 @@ class Buffer:
         return self.get_checksum()
 
     def get_checksum(self) -> Checksum:
-        """Return the SHA-256 checksum, computing it at the first call."""
+        """Return the SHA-256 checksum, computing it at the first call.
+
+        From then on, as long as somebody holds the buffer, `Checksum.resolve` finds it.
+        """
         if self._checksum is None:
             self._checksum = Checksum.of(self._content)
+            if self.is_fixed:
+                get_buffer_cache().register(self)
         return self._checksum
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether nobody can change the content: bytes, or a memoryview that is read-only."""
+        return isinstance(self._content, bytes) or self._content.readonly
+
+    def incref(self) -> None:
+        """Keep the buffer in memory, found by its checksum, until `decref`."""
+        get_buffer_cache().incref(self.get_checksum(), self)
+
+    def decref(self) -> None:
+        """Take back one `incref`.
+
+        Raises
+        ------
+        ReferenceCountError
+            When there is none left.
+        """
+        get_buffer_cache().decref(self.get_checksum())
+
+    def tempref(
+        self, interest: float = 128.0, fade_factor: float = 2.0, fade_interval: float = 2.0
+    ) -> TempRef:
+        """Keep the buffer in memory for a while, 28 s by default.
+
+        Parameters
+        ----------
+        interest, fade_factor, fade_interval : float
+            As for `BufferCache.tempref`.
+        """
+        return get_buffer_cache().tempref(
+            self.get_checksum(),
+            self,
+            interest=interest,
+            fade_factor=fade_factor,
+            fade_interval=fade_interval,
+        )
 
     def get_value(self, celltype: str) -> Any:
         """Read the buffer as a cell type; the value is new at each call and shares no memory.

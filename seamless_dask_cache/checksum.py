@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from seamless_dask_cache.buffer_cache import TempRef
+
 BytesLike = bytes | bytearray | memoryview
 """What a checksum can be computed from, without a copy."""
+
+_SUFFIX = ".CHECKSUM"
+_MOST_OF_A_FILE = 100
 
 _HEX = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
@@ -73,6 +79,157 @@ class Checksum:
     def bytes(self) -> bytes:
         """Return the 32 bytes."""
         return bytes.fromhex(self._hex)
+
+    # Files ----------------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a checksum from a file.
+
+        Parameters
+        ----------
+        path : str or path-like
+            ``.CHECKSUM`` is added if it does not end so.
+
+        Raises
+        ------
+        ValueError
+            When the file holds something else; the message names it.
+        OSError
+            When it cannot be read.
+        """
+        from seamless_dask_cache.whole_files import read_start
+
+        name = _file_name(path)
+        content = read_start(name, _MOST_OF_A_FILE)
+        try:
+            return cls(content.decode("ascii").rstrip())
+        except ValueError:
+            raise ValueError(f"{name} holds no checksum, but {content[:80]!r}") from None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the checksum to a file that `load` and Seamless read: its hex digits in a line.
+
+        Parameters
+        ----------
+        path : str or path-like
+            ``.CHECKSUM`` is added if it does not end so.
+        """
+        from seamless_dask_cache.whole_files import write_whole
+
+        write_whole(_file_name(path), [self._hex.encode() + b"\n"])
+
+    # The buffer -----------------------------------------------------------------------------------
+
+    def resolve(self, celltype: str | None = None) -> Any:
+        """Return the buffer that the checksum names, or its value.
+
+        It is looked for in the buffer cache of this process, then in the buffer stores and the
+        database that are configured (or were enabled last). What a store gives is verified.
+
+        Parameters
+        ----------
+        celltype : str, optional
+            Return the value that the buffer has as this cell type instead.
+
+        Returns
+        -------
+        Buffer or object
+
+        Raises
+        ------
+        CacheMissError
+            When nobody has it; the message names who was asked.
+        CellTypeError
+            When the buffer is not of the cell type.
+
+        Notes
+        -----
+        This blocks while stores are read, also when an event loop runs in this thread; there, await
+        `resolution` instead.
+        """
+        from seamless_dask_cache.resolving import resolve
+
+        return _as_asked(resolve(self), celltype)
+
+    async def resolution(self, celltype: str | None = None) -> Any:
+        """Do as `resolve`, without blocking the event loop."""
+        import asyncio
+
+        return await asyncio.to_thread(self.resolve, celltype)
+
+    async def fingertip(self, celltype: str | None = None) -> Any:
+        """Return the buffer that the checksum names, or its value; compute it again if need be.
+
+        Where `resolve` finds nothing, the database is asked which transformations gave this result.
+        One whose code and inputs are at hand is run again, and counts if it gives this checksum.
+
+        Parameters
+        ----------
+        celltype : str, optional
+            Return the value that the buffer has as this cell type instead.
+
+        Returns
+        -------
+        Buffer or object
+
+        Raises
+        ------
+        CacheMissError
+            When nobody has it, and no transformation gave it again; the message tells why.
+        CellTypeError
+            When the buffer is not of the cell type.
+
+        Notes
+        -----
+        A coroutine that does not block the event loop; `fingertip_sync` is the same, blocking.
+        What is computed again is kept in the buffer cache for a while, and stored nowhere.
+        """
+        import asyncio
+
+        return await asyncio.to_thread(self.fingertip_sync, celltype)
+
+    def fingertip_sync(self, celltype: str | None = None) -> Any:
+        """Do as `fingertip`, in this thread, whether an event loop runs in it or not."""
+        from seamless_dask_cache.recomputation import fingertip
+
+        return _as_asked(fingertip(self), celltype)
+
+    def incref(self) -> None:
+        """Keep the buffer in memory until `decref`, as soon as this process has it."""
+        from seamless_dask_cache.buffer_cache import get_buffer_cache
+
+        get_buffer_cache().incref(self)
+
+    def decref(self) -> None:
+        """Take back one `incref`.
+
+        Raises
+        ------
+        ReferenceCountError
+            When there is none left.
+        """
+        from seamless_dask_cache.buffer_cache import get_buffer_cache
+
+        get_buffer_cache().decref(self)
+
+    def tempref(
+        self, interest: float = 128.0, fade_factor: float = 2.0, fade_interval: float = 2.0
+    ) -> TempRef:
+        """Keep the buffer in memory for a while, 28 s by default.
+
+        Parameters
+        ----------
+        interest, fade_factor, fade_interval : float
+            As for `BufferCache.tempref`.
+        """
+        from seamless_dask_cache.buffer_cache import get_buffer_cache
+
+        return get_buffer_cache().tempref(
+            self, interest=interest, fade_factor=fade_factor, fade_interval=fade_interval
+        )
+
+    # Comparison -----------------------------------------------------------------------------------
 
     def __str__(self) -> str:
         return self._hex
@@ -151,3 +308,12 @@ def _comparable(other: object) -> str | None:
     if isinstance(other, Checksum):
         return other._hex
     return other if isinstance(other, str) else None
+
+
+def _file_name(path: str | os.PathLike[str]) -> str:
+    name = os.fspath(path)
+    return name if name.endswith(_SUFFIX) else name + _SUFFIX
+
+
+def _as_asked(buffer: Any, celltype: str | None) -> Any:
+    return buffer if celltype is None else buffer.get_value(celltype)

@@ -31,6 +31,23 @@ def get(name: str, default: Any = None) -> Any:
     return default if value is None else value
 
 
+def nbytes(name: str) -> int:
+    """Return a setting that is a size, such as ``5 GB``, in bytes.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is none.
+    """
+    from dask.utils import parse_bytes
+
+    value = get(name)
+    try:
+        return int(parse_bytes(value))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ConfigurationError(f"{name} must be a size such as '5 GB', not {value!r}") from error
+
+
 @dataclass(frozen=True)
 class Settings:
     """Where the database and the buffers are, and the policy as configured.

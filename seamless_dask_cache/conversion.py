@@ -38,10 +38,9 @@ def convert(buffer: Buffer | BytesLike, source: str, target: str) -> Buffer:
     -----
     A conversion of the class *reformat* fails in few cases, for valid buffers for which there is no
     answer: an int beyond the range of float, as float; YAML that refers to itself, is nested a few
-    hundred deep, holds half a surrogate pair, or expands to more than a million values, as plain;
-    and what only Python's conversion makes a number, such as null, which reads as a bool. Text
-    becomes code without being checked. Of bytes, NULs at the end survive; but an empty buffer and
-    one NUL are the same byte string in numpy, and come back as one NUL.
+    hundred deep, holds half a surrogate pair, or expands to more than a million values, as plain.
+    Text becomes code without being checked. Of bytes, NULs at the end survive; but an empty buffer
+    and one NUL are the same byte string in numpy, and come back as one NUL.
 
     Examples
     --------

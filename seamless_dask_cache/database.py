@@ -11,7 +11,7 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -194,6 +194,34 @@ class DatabaseClient:
     ) -> list[Record] | None:
         """Give the contested results of a transformation, or one of them."""
         return self._run(self._client.get_irreproducible_records(tf_checksum, result_checksum))
+
+    def get_buffer_info(self, checksum: object) -> Record | None:
+        """Give what is known of a buffer, as `BufferInfo.from_dict` takes it."""
+        return self._run(self._client.get_buffer_info(checksum))
+
+    def set_buffer_info(self, checksum: object, buffer_info: Mapping[str, Any]) -> None:
+        """Add to what is known of a buffer, such as `BufferInfo.as_dict` gives."""
+        self._run(self._client.set_buffer_info(checksum, buffer_info))
+
+    def get_expression(
+        self, checksum: object, path: Sequence[Any], celltype: str, target_celltype: str
+    ) -> str | None:
+        """Give the result of an expression."""
+        return self._run(self._client.get_expression(checksum, path, celltype, target_celltype))
+
+    def set_expression(
+        self,
+        checksum: object,
+        path: Sequence[Any],
+        celltype: str,
+        target_celltype: str,
+        result_checksum: object,
+    ) -> None:
+        """Set the result of an expression; its path has at most 100 characters as JSON."""
+        work = self._client.set_expression(
+            checksum, path, celltype, target_celltype, result_checksum
+        )
+        self._run(work)
 
     def get_bucket_probe(self, bucket_kind: str, label: str) -> Record | None:
         """Give the current probe of a bucket."""

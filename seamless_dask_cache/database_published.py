@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .database_transport import DatabaseTransport, decoded
@@ -75,6 +75,36 @@ class PublishedRequests(DatabaseTransport):
         )
         return found
 
+    async def get_buffer_info(self, checksum: object) -> Record | None:
+        """Give what is known of a buffer, as `BufferInfo.from_dict` takes it."""
+        found: Record | None = await self._find_json(type="buffer_info", checksum=str(checksum))
+        return found
+
+    async def set_buffer_info(self, checksum: object, buffer_info: Mapping[str, Any]) -> None:
+        """Add to what is known of a buffer, such as `BufferInfo.as_dict` gives."""
+        await self._request(
+            "PUT", type="buffer_info", checksum=str(checksum), value=dict(buffer_info)
+        )
+
+    async def get_expression(
+        self, checksum: object, path: Sequence[Any], celltype: str, target_celltype: str
+    ) -> str | None:
+        """Give the result of an expression."""
+        text = await self._find(**_expression(checksum, path, celltype, target_celltype))
+        return None if text is None else text.decode()
+
+    async def set_expression(
+        self,
+        checksum: object,
+        path: Sequence[Any],
+        celltype: str,
+        target_celltype: str,
+        result_checksum: object,
+    ) -> None:
+        """Set the result of an expression; its path has at most 100 characters as JSON."""
+        key = _expression(checksum, path, celltype, target_celltype)
+        await self._request("PUT", **key, value=str(result_checksum))
+
     async def get_bucket_probe(self, bucket_kind: str, label: str) -> Record | None:
         """Give the current probe of a bucket."""
         found: Record | None = await self._find_json(
@@ -100,3 +130,15 @@ class PublishedRequests(DatabaseTransport):
             freshness_tokens=freshness_tokens,
             captured_at=captured_at,
         )
+
+
+def _expression(
+    checksum: object, path: Sequence[Any], celltype: str, target_celltype: str
+) -> dict[str, Any]:
+    return {
+        "type": "expression",
+        "checksum": str(checksum),
+        "path": list(path),
+        "celltype": celltype,
+        "target_celltype": target_celltype,
+    }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
@@ -19,6 +21,9 @@ R = TypeVar("R")
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+_living_lock = threading.Lock()
+_living: weakref.WeakSet[CachedFunction[Any, Any]] = weakref.WeakSet()
 
 
 class CachedFunction(Generic[P, R]):
@@ -68,6 +73,8 @@ class CachedFunction(Generic[P, R]):
         if self._wraps:
             self.signature = inspect.signature(function)
         _check_names(self.signature, (*ignore, *self.celltypes))
+        with _living_lock:
+            _living.add(self)
 
     def __reduce__(self) -> Any:
         # As a function: by name where it can be imported, else by value.
@@ -256,6 +263,12 @@ def cached(
     _check_celltypes(celltypes or {})
     names = (ignore,) if isinstance(ignore, str) else tuple(ignore)
     return CachedFunction(function, version, names, celltypes, _age(expires), _checked(files))
+
+
+def living_functions() -> list[CachedFunction[Any, Any]]:
+    """Give all cached functions of this process, wherever they were defined."""
+    with _living_lock:
+        return list(_living)
 
 
 def _rebuild(function: Any, *options: Any) -> CachedFunction[Any, Any]:

@@ -7,11 +7,13 @@
     |   +-- CorruptBufferError    a store holds bytes that do not match their checksum
     +-- CellTypeError             a value or a buffer does not fit its cell type
     |   +-- ConversionError       a conversion between cell types is forbidden or failed
+    +-- ExpressionError           the path of an expression leads nowhere
     +-- DatabaseError             a database server answered with an error
     |   +-- DatabaseUnavailableError   a database server did not answer at all
     |   +-- DatabaseConflictError      the server refused a contradictory write (HTTP 409)
     +-- RefusedError              a function or a value has no certain identity
     +-- StoreError                a buffer store could not be written
+    +-- ReferenceCountError       a reference to a buffer was taken back that nobody holds
     +-- ConfigurationError        an argument or a setting makes no sense
 """
 
@@ -38,6 +40,10 @@ class CellTypeError(SeamlessDaskCacheError, ValueError):
 
 class ConversionError(CellTypeError):
     """A conversion between two cell types is forbidden, or failed for this buffer."""
+
+
+class ExpressionError(SeamlessDaskCacheError, LookupError):
+    """The path of an expression leads nowhere in the value that it starts from."""
 
 
 class DatabaseError(SeamlessDaskCacheError):
@@ -74,6 +80,10 @@ class RefusedError(SeamlessDaskCacheError, TypeError):
 
 class StoreError(SeamlessDaskCacheError, OSError):
     """A buffer store could not be written."""
+
+
+class ReferenceCountError(SeamlessDaskCacheError, ValueError):
+    """A reference to a buffer was taken back that nobody holds."""
 
 
 class ConfigurationError(SeamlessDaskCacheError, ValueError):

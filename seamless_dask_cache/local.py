@@ -7,13 +7,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from seamless_dask_cache._version import __version__
 from seamless_dask_cache.config import Settings
 from seamless_dask_cache.database import DatabaseClient
 from seamless_dask_cache.embedded import default_cache_dir, ensure_server
-from seamless_dask_cache.errors import DatabaseError, StoreError
+from seamless_dask_cache.errors import DatabaseError, DatabaseUnavailableError, StoreError
 from seamless_dask_cache.explaining.notes import collect_notes
 from seamless_dask_cache.identity.code import Identifier
 from seamless_dask_cache.identity.graph import GraphIdentity
@@ -24,6 +24,8 @@ from seamless_dask_cache.results import dump_result, load_result
 from seamless_dask_cache.storage import BufferStore, open_store
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 INLINE_BYTES = 4096
 PATIENCE_SECONDS = 10.0
@@ -117,6 +119,45 @@ class LocalCache:
         if link is not None:
             link[0].close()
 
+    def has_database(self) -> bool:
+        """Tell whether there is a database, which may have to be started yet."""
+        return self.settings.database is not None or (self._folder() / "cache.db").is_file()
+
+    def ask(self, question: Callable[[DatabaseClient], T]) -> T | None:
+        """Ask the database something; None if there is none.
+
+        Parameters
+        ----------
+        question : callable
+            Gets a client.
+
+        Raises
+        ------
+        DatabaseError
+            When it does not answer, or did not within the last 30 s.
+        """
+        if not self.has_database():
+            return None
+        if time.monotonic() < self._away_until:
+            raise DatabaseUnavailableError("the database did not answer lately")
+        try:
+            return question(self._connected()[0])
+        except DatabaseUnavailableError as error:
+            self._failed(error)
+            raise
+
+    def known_store(self) -> BufferStore | None:
+        """Give the buffer store, without starting or making anything; None if there is none yet."""
+        if self._link is not None:
+            return self._link[1]
+        if self.settings.buffers is not None:
+            return open_store(self.settings.buffers)
+        folder = self._folder() / "buffers"
+        return open_store(folder) if folder.is_dir() else None
+
+    def _folder(self) -> Path:
+        return Path(self.settings.cache_dir) if self.settings.cache_dir else default_cache_dir()
+
     def _connected(self) -> tuple[DatabaseClient, BufferStore]:
         with self._lock:
             if self._link is None:
@@ -124,8 +165,7 @@ class LocalCache:
             return self._link
 
     def _connect(self) -> tuple[DatabaseClient, BufferStore]:
-        settings = self.settings
-        folder = Path(settings.cache_dir) if settings.cache_dir else default_cache_dir()
+        settings, folder = self.settings, self._folder()
         if settings.database is not None:
             client = _client(settings.database, settings.token)
             return client, open_store(settings.buffers or folder / "buffers")

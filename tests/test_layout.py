@@ -14,8 +14,19 @@ import seamless_dask_cache
 LIBRARY = Path(seamless_dask_cache.__file__).parent
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    {"errors", "checksum", "json_text", "_version"},
-    {"buffer", "celltypes", "conversion", "results", "pickling", "array_reducers"},
+    {"errors", "checksum", "json_text", "whole_files", "_version"},
+    {
+        "buffer",
+        "buffer_cache",
+        "buffer_costs",
+        "buffer_info",
+        "celltypes",
+        "conversion",
+        "results",
+        "pickling",
+        "array_reducers",
+        "temprefs",
+    },
     {"identity", "storage", "dask_internals"},
     {"observation", "explaining"},
     {
@@ -28,8 +39,8 @@ LAYERS = [
         "embedded",
         "config",
     },
-    {"transformation", "local", "explanation", "auditing"},
-    {"decorator", "cluster"},
+    {"transformation", "local", "explanation", "auditing", "resolving", "expression"},
+    {"decorator", "cluster", "rebuilding", "recomputation"},
     {"cli"},
 ]
 FOR_SERVER = {"_version", "errors", "checksum", "json_text", "buffer_info", "storage"}

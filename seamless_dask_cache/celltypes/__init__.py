@@ -28,7 +28,7 @@ from typing import Any, Protocol, cast
 from seamless_dask_cache.checksum import BytesLike
 from seamless_dask_cache.errors import CellTypeError
 
-__all__ = ["CELLTYPES", "deserialize", "serialize"]
+__all__ = ["CELLTYPES", "check_celltype", "deserialize", "serialize"]
 
 _MODULES = {
     "plain": "plain",
@@ -96,9 +96,20 @@ def deserialize(buffer: BytesLike, celltype: str) -> Any:
     return _codec(celltype).deserialize(buffer, celltype)
 
 
+def check_celltype(*celltypes: str) -> None:
+    """Check that there are such cell types.
+
+    Raises
+    ------
+    CellTypeError
+        For the first that is unknown.
+    """
+    for celltype in celltypes:
+        if celltype not in CELLTYPES:
+            raise CellTypeError(f"unknown cell type {celltype!r}; there are {', '.join(CELLTYPES)}")
+
+
 @cache
 def _codec(celltype: str) -> Codec:
-    module = _MODULES.get(celltype)
-    if module is None:
-        raise CellTypeError(f"unknown cell type {celltype!r}; there are {', '.join(CELLTYPES)}")
-    return cast(Codec, import_module(f"{__name__}.{module}"))
+    check_celltype(celltype)
+    return cast(Codec, import_module(f"{__name__}.{_MODULES[celltype]}"))

@@ -42,13 +42,23 @@ def deserialize(buffer: BytesLike, celltype: str = "binary") -> Any:
     CellTypeError
         When the buffer is not a whole .npy buffer without objects.
     """
+    # A copy of the bytes, not of the array: that would leave the padding of structures open, and
+    # the array would serialize to another checksum.
+    return scalar_if_0d(view_binary(bytearray(buffer), celltype))
+
+
+def view_binary(buffer: BytesLike, celltype: str = "binary") -> np.ndarray[Any, Any]:
+    """Read a .npy buffer as a view of it, which is writable if the buffer is.
+
+    Raises
+    ------
+    CellTypeError
+        As `deserialize` does.
+    """
     try:
-        # A copy of the bytes, not of the array: that would leave the padding of structures open,
-        # and the array would serialize to another checksum.
-        array = read_npy(bytearray(buffer))
+        return read_npy(buffer)
     except (TypeError, ValueError) as exc:
         raise wrong_buffer(buffer, celltype, exc) from None
-    return scalar_if_0d(array)
 
 
 def scalar_if_0d(array: np.ndarray[Any, Any]) -> Any:

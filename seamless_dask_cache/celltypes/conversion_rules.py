@@ -22,7 +22,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Literal, NamedTuple
 
-from seamless_dask_cache.errors import CellTypeError
+from seamless_dask_cache.celltypes import check_celltype
 
 ConversionClass = Literal["trivial", "reinterpret", "reformat", "possible", "forbidden"]
 
@@ -169,7 +169,7 @@ def steps(source: str, target: str) -> tuple[Step, ...] | None:
     CellTypeError
         For an unknown cell type.
     """
-    _check_known(source, target)
+    check_celltype(source, target)
     if source == target:
         return ()
     pair = (source, target)
@@ -198,12 +198,3 @@ def why_forbidden(source: str, target: str) -> str:
 
 def _kind(celltype: str) -> str:
     return "code" if celltype in CODE else "a number" if celltype in NUMBERS else "YAML"
-
-
-def _check_known(*celltypes: str) -> None:
-    from seamless_dask_cache.celltypes import CELLTYPES
-
-    for celltype in celltypes:
-        if celltype not in CELLTYPES:
-            known = ", ".join(CELLTYPES)
-            raise CellTypeError(f"unknown cell type {celltype!r}; there are {known}")

@@ -1,7 +1,7 @@
 """str, int, float, bool: one JSON scalar, made by Python's own conversion.
 
 Source: seamless-core 0.1.4, checksum/serialize.py. A bool stays a JSON bool as "str"; reading it
-gives "True".
+gives "True". Lists, dicts and null, which Python would make a bool or a str of, are no scalars.
 """
 
 from __future__ import annotations
@@ -41,9 +41,11 @@ def deserialize(buffer: BytesLike, celltype: str) -> Any:
     Raises
     ------
     CellTypeError
-        When the buffer is not JSON or the conversion fails.
+        When the buffer is not JSON, holds no scalar, or the conversion fails.
     """
     value = plain.deserialize(buffer, celltype)
+    if value is None or isinstance(value, list | dict):
+        raise wrong_buffer(buffer, celltype, "null, lists and dicts are neither numbers nor text")
     scalar_type = _TYPES[celltype]
     try:
         return value if isinstance(value, scalar_type) else scalar_type(value)

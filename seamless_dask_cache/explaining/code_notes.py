@@ -48,10 +48,10 @@ def code_note(identity: CodeIdentity) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``kind`` ("code"), ``name``, ``python`` (version), ``parts`` (path of a function, class or
-        module to {label: digest}, at most 2,000 digests), ``sources`` (path of a function to its
-        text, form and file), ``values`` (path to {label: leaves}); ``truncated`` where there was
-        more. At most 200 KiB as JSON.
+        ``kind`` ("code"), ``name``, ``module`` (in which it is defined), ``python`` (version),
+        ``parts`` (path of a function, class or module to {label: digest}, at most 2,000 digests),
+        ``sources`` (path of a function to its text, form and file), ``values`` (path to {label:
+        leaves}); ``truncated`` where there was more. At most 200 KiB as JSON.
 
     Notes
     -----
@@ -60,6 +60,7 @@ def code_note(identity: CodeIdentity) -> dict[str, Any]:
     note: dict[str, Any] = {
         "kind": "code",
         "name": clean(identity.name),
+        "module": _module_of(identity._root.subject),
         "python": platform.python_version(),
         "parts": {},
         "sources": {},
@@ -70,6 +71,11 @@ def code_note(identity: CodeIdentity) -> dict[str, Any]:
     except Exception:
         note["truncated"] = True
     return note
+
+
+def _module_of(subject: Any) -> str:
+    module = getattr(subject, "__module__", None)
+    return clean(module) if isinstance(module, str) else ""
 
 
 class _Writer:

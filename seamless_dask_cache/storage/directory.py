@@ -41,7 +41,6 @@ from seamless_dask_cache.storage.base import (
 )
 from seamless_dask_cache.storage.folder import (
     buffers,
-    flush_folder,
     is_older,
     listed,
     parts,
@@ -52,6 +51,7 @@ from seamless_dask_cache.storage.folder import (
 from seamless_dask_cache.storage.private_memory import load
 from seamless_dask_cache.storage.seals import Seal, seal_of, unpack
 from seamless_dask_cache.storage.syncing import SYNCING
+from seamless_dask_cache.whole_files import flush_folder
 
 _log = logging.getLogger(__name__)
 

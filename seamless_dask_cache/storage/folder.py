@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,16 +25,6 @@ def seal_of_file(file: BinaryIO) -> Seal:
     for part in parts(file):
         sealing.add(memoryview(part))
     return sealing.seal()
-
-
-def flush_folder(path: Path) -> None:
-    """Bring the names in a folder to the disk, where the system can do that."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def size(path: Path) -> int | None:

@@ -1,0 +1,77 @@
+"""Files that are there as a whole: the old one or the new one, at any moment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import uuid
+from collections.abc import Iterable
+
+from seamless_dask_cache.checksum import BytesLike
+
+
+def write_whole(path: str | os.PathLike[str], frames: Iterable[BytesLike]) -> None:
+    """Write a file, or replace it, so that nobody ever sees a part of it.
+
+    The content is brought to the disk before it gets its name. What is no regular file, such as
+    ``/dev/stdout``, is written to as it is; a symbolic link stays one.
+
+    Parameters
+    ----------
+    path : str or path-like
+    frames : iterable of bytes-like
+        Their concatenation is the content.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written; the file that was there before is there, and nothing else.
+    """
+    target = os.path.realpath(path)
+    if _is_special(target):
+        with open(target, "wb") as file:
+            file.writelines(frames)
+        return
+    folder, name = os.path.split(target)
+    # Not the whole name, to which this would add: names of up to 255 bytes are allowed.
+    temporary = os.path.join(folder, f".{name[:50]}.{uuid.uuid4().hex}")
+    try:
+        _write(temporary, frames)
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    flush_folder(folder)
+
+
+def read_start(path: str | os.PathLike[str], nbytes: int) -> bytes:
+    """Read so many bytes of a file, or all if there are less."""
+    with open(path, "rb") as file:
+        return file.read(nbytes)
+
+
+def flush_folder(folder: str | os.PathLike[str]) -> None:
+    """Bring the names of a folder to the disk, where the system can do that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _is_special(path: str) -> bool:
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _write(path: str, frames: Iterable[BytesLike]) -> None:
+    with open(path, "xb") as file:
+        file.writelines(frames)
+        file.flush()
+        os.fsync(file.fileno())
