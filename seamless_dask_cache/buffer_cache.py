@@ -184,17 +184,11 @@ class BufferCache:
             The one that is known by this checksum: an equal one that was there before, or this;
             a copy if its memory could change.
         """
-        buffer = buffer if buffer.is_fixed else type(buffer)(bytes(buffer.content))
         key = buffer.get_checksum().hex()
         with self._lock:
             self._end_faded()
-            known = self._weak.get(key)
-            if known is None:
-                known = self._weak[key] = buffer
-                self._counts["registered"] += 1
-            entry = self._entries.get(key)
-            if entry is not None:
-                self._hold(entry, known)
+            known = self._adopt(key, buffer)
+            self._evict()
             return known
 
     def get(self, checksum: Key) -> Buffer | None:
@@ -348,16 +342,27 @@ class BufferCache:
         if entry is None:
             entry = self._entries[key] = _Entry()
         if buffer is not None:
-            self.register(buffer)
-        elif entry.buffer is None and (known := self._weak.get(key)) is not None:
+            self._adopt(key, buffer)
+        elif (known := self._weak.get(key)) is not None:
             self._hold(entry, known)
         return entry
 
+    def _adopt(self, key: str, buffer: Buffer) -> Buffer:
+        known = self._weak.get(key)
+        if known is None:
+            known = buffer if buffer.is_fixed else type(buffer)(bytes(buffer.content))
+            self._weak[key] = known
+            self._counts["registered"] += 1
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._hold(entry, known)
+        return known
+
     def _hold(self, entry: _Entry, buffer: Buffer) -> None:
+        # Whoever calls this sees to the caps, once it is said why the buffer is held.
         if entry.buffer is None:
             entry.buffer = buffer
             self._nbytes += len(buffer)
-            self._evict()
 
     def _let_go(self, entry: _Entry) -> None:
         self._nbytes -= entry.nbytes

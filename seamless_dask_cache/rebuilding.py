@@ -75,18 +75,25 @@ def rebuild(checksum: str, document: Document, modules: Iterable[str], resolve: 
     identifier = Identifier(versions="exact")
     functions = _Functions(identifier, tuple(modules))
     reason = NotAtHandError("it was not recorded how it is called")
-    for decorated in (True, False):
-        builder = _Builder(functions, resolve, decorated)
+    for function in _callees(functions, document):
+        builder = _Builder(functions, resolve)
         try:
-            node = builder.node(document)
+            node = builder.node(document, function)
         except NotAtHandError as error:
             reason = error
             continue
         if _checksum_of(node, identifier) == checksum:
-            bare = _Builder(functions, resolve, decorated, bare=True).node(document)
+            bare = _Builder(functions, resolve, bare=True).node(document, function)
             return Call(bare, frozenset(builder.inputs))
         reason = NotAtHandError("its code, or a file that it reads, has changed since")
     raise reason
+
+
+def _callees(functions: _Functions, document: Document) -> Iterable[Any]:
+    name, code = document.get("function"), document.get("code")
+    if isinstance(name, str) and isinstance(code, str):
+        return functions.all_of(name, code)
+    return [None]
 
 
 def _checksum_of(node: Any, identifier: Identifier) -> str | None:
@@ -104,28 +111,24 @@ class _Builder:
     ----------
     functions : _Functions
     resolve : callable
-    decorated : bool
-        Take a cached function where there is one, rather than the function in it.
     bare : bool
-        Call the function in it all the same: a cached one would look for its result.
+        Call the function in a cached one, which would look for its result.
     """
 
-    def __init__(
-        self, functions: _Functions, resolve: Resolve, decorated: bool, *, bare: bool = False
-    ) -> None:
+    def __init__(self, functions: _Functions, resolve: Resolve, *, bare: bool = False) -> None:
         self.inputs: set[str] = set()
         self._bare = bare
         self._functions = functions
         self._resolve = resolve
-        self._decorated = decorated
 
-    def node(self, document: Document) -> Any:
+    def node(self, document: Document, function: Any = None) -> Any:
+        """Make a node; of the function that is given, or the first that fits."""
         name, code = document.get("function"), document.get("code")
         if code is None and name in _NODES:
             return _NODES[name](*self._values(next(iter(document["args"].values()))))
         if not isinstance(name, str) or not isinstance(code, str):
             raise NotAtHandError("it is not a call of one function")
-        function = self._functions.find(name, code, self._decorated)
+        function = function or self._functions.find(name, code)
         args = self._values(document.get("args", []))
         kwargs = {key: entry for key, entry in _pairs(document.get("kwargs", {}))}
         if isinstance(function, CachedFunction):
@@ -187,7 +190,7 @@ class _Builder:
         if "call" in entry:
             return self.node(entry["call"])
         if "code" in entry:
-            return self._functions.find(entry["function"], entry["code"], self._decorated)
+            return self._functions.find(entry["function"], entry["code"])
         if "dict" in entry:
             return _as_mapping(self._values(entry["dict"]))
         for name, (kind, node) in _KINDS.items():
@@ -213,23 +216,26 @@ class _Functions:
         self._identifier = identifier
         self._modules = modules
 
-    def find(self, name: str, code: str, decorated: bool) -> Any:
-        """Give the function.
+    def find(self, name: str, code: str) -> Any:
+        """Give the first function of a name with a code checksum.
 
         Raises
         ------
         NotAtHandError
-            When there is none of this name with this code.
+            When there is none.
         """
-        met = False
-        for candidate in self._candidates(name):
-            met = True
-            inner = candidate.function if isinstance(candidate, CachedFunction) else candidate
-            if self._has_code(inner, code):
-                return candidate if decorated else inner
-        if met:
+        return self.all_of(name, code)[0]
+
+    def all_of(self, name: str, code: str) -> list[Any]:
+        """Give all of them, cached ones and the functions in them; raises as `find` does."""
+        candidates = {id(candidate): candidate for candidate in self._candidates(name)}
+        found = [each for each in candidates.values() if self._has_code(_inner(each), code)]
+        if candidates and not found:
             raise NotAtHandError(f"the code of {name} has changed since")
-        raise NotAtHandError(f"there is no function {name} in this process")
+        if not found:
+            raise NotAtHandError(f"there is no function {name} in this process")
+        inner = {id(_inner(each)): _inner(each) for each in found}
+        return [each for each in found if id(each) not in inner] + list(inner.values())
 
     def _has_code(self, function: Any, code: str) -> bool:
         try:
@@ -247,6 +253,10 @@ class _Functions:
                 yield found
         if "." in name:
             yield from _by_dotted_name(name)
+
+
+def _inner(function: Any) -> Any:
+    return function.function if isinstance(function, CachedFunction) else function
 
 
 def _by_dotted_name(name: str) -> Iterator[Any]:

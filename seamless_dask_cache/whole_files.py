@@ -28,11 +28,11 @@ def write_whole(path: str | os.PathLike[str], frames: Iterable[BytesLike]) -> No
     OSError
         When it cannot be written; the file that was there before is there, and nothing else.
     """
-    target = os.path.realpath(path)
-    if _is_special(target):
-        with open(target, "wb") as file:
+    if _is_special(path):
+        with open(path, "wb") as file:
             file.writelines(frames)
         return
+    target = os.path.realpath(path)
     folder, name = os.path.split(target)
     # Not the whole name, to which this would add: names of up to 255 bytes are allowed.
     temporary = os.path.join(folder, f".{name[:50]}.{uuid.uuid4().hex}")
@@ -62,7 +62,7 @@ def flush_folder(folder: str | os.PathLike[str]) -> None:
             os.close(descriptor)
 
 
-def _is_special(path: str) -> bool:
+def _is_special(path: str | os.PathLike[str]) -> bool:
     try:
         mode = os.stat(path).st_mode
     except OSError:
