@@ -30,7 +30,7 @@ LAYERS = [
     },
     {"transformation", "local", "explanation", "auditing"},
     {"decorator", "cluster"},
-    {"cli"},
+    {"cli", "checksum_commands"},
 ]
 FOR_SERVER = {"_version", "errors", "checksum", "json_text", "buffer_info", "storage"}
 
