@@ -1,7 +1,7 @@
 """Measure this project.
 
-``python -m benchmarks [checksums | hashing | hook | restore | scale | server | compat | workloads]`` prints a
-table.
+``python -m benchmarks`` prints a table; so does it with the name of a group: checksums, hashing,
+hook, restore, scale, server, compat, workloads.
 
 Without a name of a group, the cache is compared with plain Dask. Medians are quoted; where there is
 something to compare with, both sides run in turn.

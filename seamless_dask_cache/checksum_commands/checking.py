@@ -142,7 +142,9 @@ class _Check:
         return checksum_of(next(there, name), raw=raw, note=self.terminal.note)
 
     def _checksum_of_folder(self, name: str) -> str:
-        from seamless_dask_cache.checksum_commands.index import Checksum, index_of
+        # The cell types and JSON, which lists of files do without.
+        from seamless_dask_cache.checksum import Checksum
+        from seamless_dask_cache.checksum_commands.index import index_of
 
         index = index_of(
             name,

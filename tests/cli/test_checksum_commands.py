@@ -20,6 +20,7 @@ from checksum_runs import (
     run,
     run_with,
     sha256,
+    started,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -139,7 +140,7 @@ def test_a_pipe_is_read_as_a_file(tmp_path):
     pipes = {"stdout": subprocess.PIPE}
     with started("seamless-checksum", "pipe", cwd=tmp_path, **pipes) as process:
         (tmp_path / "pipe").write_bytes(b"through a pipe")
-        assert process.communicate()[0].decode().strip() == sha256(b"through a pipe")
+        assert process.stdout.read().decode().strip() == sha256(b"through a pipe")
 
 
 @pytest.mark.parametrize(
