@@ -59,6 +59,8 @@ def checksum_of(
     try:
         with _opened(name, settled) as file:
             before = os.fstat(file.fileno())
+            if settled:
+                _require_regular(before)
             checksum = _checksum(file, before, None if raw else compression_of(name), note)
             if settled and _state(before) != _state(os.fstat(file.fileno())):
                 raise FileFailure("changed while it was read")
@@ -90,9 +92,14 @@ def _opened(name: str, settled: bool) -> FileIO:
 def _open_regular(name: str, flags: int) -> int:
     # Opening some devices has effects; and a pipe that takes the place of the file after the look
     # at it must not keep us waiting for a writer.
-    if stat.S_ISREG(mode := os.stat(name).st_mode):
-        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
-    raise FileFailure("Is a directory" if stat.S_ISDIR(mode) else "not a regular file")
+    _require_regular(os.stat(name))
+    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _require_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        is_folder = stat.S_ISDIR(status.st_mode)
+        raise FileFailure("Is a directory" if is_folder else "not a regular file")
 
 
 def _state(status: os.stat_result) -> tuple[int, int]:

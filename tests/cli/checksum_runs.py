@@ -86,17 +86,22 @@ def started(program, *arguments, cwd, **pipes):
 
 
 @contextlib.contextmanager
-def on_terminal(command, cwd):
-    """Start a process whose standard error is a terminal; give it, and a reader of that."""
+def on_terminal(command, cwd, *, together=False):
+    """Start a process whose standard error is a terminal; give it, and a reader of that.
+
+    Its standard output is a pipe, or, together, the same terminal.
+    """
     ours, its = pty.openpty()
-    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=its)
+    stdout = its if together else subprocess.PIPE
+    process = subprocess.Popen(command, cwd=cwd, stdout=stdout, stderr=its)
     os.close(its)
     try:
         yield process, lambda: read_available(ours)
     finally:
         process.kill()
         process.wait()
-        process.stdout.close()
+        if process.stdout:
+            process.stdout.close()
         os.close(ours)
 
 

@@ -143,7 +143,7 @@ def test_a_list_without_lines_is_read_in_bounded_pieces(folder):
     (folder / "list").write_bytes(b"\xff" * 200_000 + f"\n{A}  a\n".encode())
     code, out, err = check("list", cwd=folder)
     assert (code, out) == (0, b"a: OK\n")
-    assert "improperly formatted" in err
+    assert "WARNING: 4 lines are improperly formatted" in err
 
 
 @pytest.mark.parametrize("name", ["x", "x.gz", "x.INDEX"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import resource
 import shutil
 import signal
@@ -190,6 +191,8 @@ def test_ctrl_c_ends_it_at_once(folder, names):
         process.stdin.write(b"x")
         process.stdin.flush()
         process.stderr.read(1)  # the bar: it has begun to read
+        if "plain" in names:  # what is known is written at once
+            assert process.stdout.readline().split() == [sha256(b"").encode(), b"plain"]
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
         assert b"Traceback" not in process.stderr.read()
@@ -309,6 +312,19 @@ def test_a_bar_on_a_terminal_only(folder):
             assert process.communicate()[0] == plain.out
         assert (b"reading" in err) == shown
         assert not shown or err.endswith(b"\x1b[2K")  # the last thing is that it is gone
+
+
+def test_results_do_not_get_into_the_bar(folder):
+    """Where both go to the same terminal, the bar makes room for each line."""
+    always = "from seamless_dask_cache.checksum_commands import bar; bar.DELAY = bar._PAUSE = 0"
+    names = ["two words", " blank", "back\\slash", "plain"]
+    code = f"{always}\n{START}\nstart.checksum()"
+    command = [sys.executable, "-c", code, "-j1", *names]
+    with on_terminal(command, folder, together=True) as (_, read):
+        shown = read_all(read)
+    assert shown.count(b"two words") == 1
+    assert b"reading" in shown
+    assert not re.search(rb"reading(?:(?!\x1b\[2K).)*[0-9a-f]{64}", shown, re.S)
 
 
 def test_short_work_shows_no_bar(folder):

@@ -110,6 +110,16 @@ def test_what_has_no_index(folder, name, reason):
     assert refused(INDEX, name, cwd=folder.parent) == [f"{name}: {reason}"]
 
 
+def test_a_pipe_that_takes_the_place_of_a_file(tmp_path, monkeypatch):
+    """What was a file when it was looked at is neither waited for nor taken for an empty one."""
+    os.mkfifo(tmp_path / "pipe")
+    look = os.stat
+    monkeypatch.setattr(os, "stat", lambda *names, **how: look(__file__))
+    with pytest.raises(FileFailure, match="not a regular file"):
+        digests.checksum_of(str(tmp_path / "pipe"), settled=True)
+    monkeypatch.undo()
+
+
 def test_links_to_folders_are_not_followed_unasked(folder):
     """They are told, and the index is that of the published command, which passes over them."""
     (folder / "other").symlink_to("sub")
