@@ -1,7 +1,7 @@
 """Measure this project.
 
-``python -m benchmarks [hashing | hook | restore | scale | server | compat | workloads]`` prints a
-table.
+``python -m benchmarks`` prints a table; so does it with the name of a group: checksums, hashing,
+hook, restore, scale, server, compat, workloads.
 
 Without a name of a group, the cache is compared with plain Dask. Medians are quoted; where there is
 something to compare with, both sides run in turn.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import clusters, compat, hashing, hook, restore, scale, server, workloads
+from benchmarks import checksums, clusters, compat, hashing, hook, restore, scale, server, workloads
 
 
 @click.group(invoke_without_command=True)
@@ -24,6 +24,14 @@ def main(context: click.Context, runs: int, row: tuple[int, ...]) -> None:
     """Print the ratios cache / plain Dask."""
     if context.invoked_subcommand is None:
         clusters.run(runs, row)
+
+
+@main.command("checksums")
+@click.option("--runs", default=5, show_default=True, help="Runs of each side, after one warm-up.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where to put a file of 1 GB.")
+def checksums_command(runs: int, folder: Path | None) -> None:
+    """Print what the checksum commands cost, beside those of the system."""
+    checksums.run(runs, folder)
 
 
 @main.command("hashing")

@@ -7,13 +7,16 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import os
 
 from seamless_dask_cache._version import __version__
 
+# Importing typing, pathlib and importlib takes as long as starting Python: too long for the
+# command seamless-checksum. Type checkers take this name for true, as that of typing.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from seamless_dask_cache import config
     from seamless_dask_cache.buffer import Buffer
     from seamless_dask_cache.buffer_cache import BufferCache, get_buffer_cache
@@ -51,9 +54,9 @@ if TYPE_CHECKING:
 
 # In a checkout, the two packages that are installed below this one lie beside it. Python started
 # there finds this folder before the installed package, and must find those two as well.
-_beside = Path(__file__).parent.parent
-if (_beside / "scheduler_plugin" / "plugin.py").exists():
-    __path__.append(str(_beside))
+_beside = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if os.path.exists(os.path.join(_beside, "scheduler_plugin", "plugin.py")):
+    __path__.append(_beside)
 
 _HOMES = {
     "AsyncDatabaseClient": "database",
@@ -137,6 +140,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Names load their module when first used, so that importing the package stays light.
+    from importlib import import_module
+
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

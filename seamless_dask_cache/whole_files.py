@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import stat
-import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from seamless_dask_cache.checksum import BytesLike
 
@@ -32,18 +32,39 @@ def write_whole(path: str | os.PathLike[str], frames: Iterable[BytesLike]) -> No
         with open(path, "wb") as file:
             file.writelines(frames)
         return
+    with prepared(path, frames) as (target, new):
+        os.replace(new, target)
+        flush_folder(os.path.dirname(target))
+
+
+@contextlib.contextmanager
+def prepared(
+    path: str | os.PathLike[str], frames: Iterable[BytesLike]
+) -> Iterator[tuple[str, str]]:
+    """Write a temporary file beside the one that it is to replace; it is gone in the end.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Where it is a symbolic link, the file behind it is to be replaced.
+    frames : iterable of bytes-like
+        Their concatenation is the content, which is on the disk when the context begins.
+
+    Yields
+    ------
+    (str, str)
+        The path to replace, and that of the temporary file, which can be renamed to it.
+    """
     target = os.path.realpath(path)
     folder, name = os.path.split(target)
     # Not the whole name, to which this would add: names of up to 255 bytes are allowed.
-    temporary = os.path.join(folder, f".{name[:50]}.{uuid.uuid4().hex}")
+    new = os.path.join(folder, f".{name[:50]}.{secrets.token_hex(8)}.part")
     try:
-        _write(temporary, frames)
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    flush_folder(folder)
+        _write_to_disk(new, frames)
+        yield target, new
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(new)
 
 
 def read_start(path: str | os.PathLike[str], nbytes: int) -> bytes:
@@ -70,7 +91,7 @@ def _is_special(path: str | os.PathLike[str]) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
-def _write(path: str, frames: Iterable[BytesLike]) -> None:
+def _write_to_disk(path: str, frames: Iterable[BytesLike]) -> None:
     with open(path, "xb") as file:
         file.writelines(frames)
         file.flush()

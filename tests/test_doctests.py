@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import pkgutil
+from pathlib import Path
 
 import pytest
 
 import seamless_dask_cache
+from seamless_dask_cache import scheduler_plugin, server
 
-NAMES = sorted(
-    module.name
-    for module in pkgutil.walk_packages(seamless_dask_cache.__path__, "seamless_dask_cache.")
-    if not module.name.endswith("__main__")
-)
+PACKAGES = (seamless_dask_cache, scheduler_plugin, server)
 
 
-@pytest.mark.parametrize("name", NAMES)
+def with_examples(package):
+    """The names of the modules of a package in whose text there is an example."""
+    folder = Path(package.__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        if ">>> " in path.read_text(encoding="utf-8"):
+            parts = path.relative_to(folder).with_suffix("").parts
+            yield ".".join((package.__name__, *parts)).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize("name", [name for package in PACKAGES for name in with_examples(package)])
 def test_examples_in_docstrings(name):
     """Every example of a module."""
-    module = importlib.import_module(name)
-    assert not doctest.testmod(module).failed
-
-
-def test_examples_are_looked_for():
-    """An example that is wrong would be found."""
-    module = importlib.import_module("seamless_dask_cache.conversion")
-    assert doctest.testmod(module).attempted >= 2
+    found = doctest.testmod(importlib.import_module(name))
+    assert found.attempted and not found.failed
