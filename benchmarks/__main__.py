@@ -1,7 +1,7 @@
 """Measure this project.
 
-``python -m benchmarks`` prints a table; so does it with the name of a group: checksums, hashing,
-hook, restore, scale, server, compat, workloads.
+``python -m benchmarks`` prints a table; so does it with the name of a group: checksums, compat,
+data-layer, hashing, hook, restore, scale, server, workloads.
 
 Without a name of a group, the cache is compared with plain Dask. Medians are quoted; where there is
 something to compare with, both sides run in turn.
@@ -13,7 +13,18 @@ from pathlib import Path
 
 import click
 
-from benchmarks import checksums, clusters, compat, hashing, hook, restore, scale, server, workloads
+from benchmarks import (
+    checksums,
+    clusters,
+    compat,
+    data_layer,
+    hashing,
+    hook,
+    restore,
+    scale,
+    server,
+    workloads,
+)
 
 
 @click.group(invoke_without_command=True)
@@ -74,6 +85,13 @@ def compat_command(
 def restore_command(runs: int, folder: Path | None) -> None:
     """Print what storing and restoring buffers costs."""
     restore.run(runs, folder)
+
+
+@main.command("data-layer")
+@click.option("--runs", default=7, show_default=True, help="Runs of each side, after one warm-up.")
+def data_layer_command(runs: int) -> None:
+    """Print what arrays as buffers cost, and how fast the buffer cache is."""
+    data_layer.run(runs)
 
 
 @main.command("workloads")

@@ -20,43 +20,23 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from seamless_dask_cache.buffer_costs import UNKNOWN, Cost, DownloadProfile, check_cost
+from seamless_dask_cache.buffer_costs import DownloadProfile, check_cost
 from seamless_dask_cache.checksum import Checksum, checksum_hex
-from seamless_dask_cache.errors import ConfigurationError, ReferenceCountError
-from seamless_dask_cache.temprefs import TempRef
+from seamless_dask_cache.errors import ReferenceCountError
+from seamless_dask_cache.strong_store import Entry, StrongStore, checked_caps
+from seamless_dask_cache.temprefs import Alarm, TempRef
 
 if TYPE_CHECKING:
     from seamless_dask_cache.buffer import Buffer
 
 __all__ = ["BufferCache", "TempRef", "get_buffer_cache"]
 
-_SLACK = 16
-_COUNTED = ("hits", "misses", "registered", "evicted", "faded")
+_COUNTED = ("hits", "misses", "registered", "faded")
 
 Key = str | bytes | Checksum
-
-
-class _Entry:
-    """The interest in one checksum, and its buffer if that is here."""
-
-    __slots__ = ("buffer", "references", "tempref")
-
-    def __init__(self) -> None:
-        self.buffer: Buffer | None = None
-        self.references = 0
-        self.tempref: TempRef | None = None
-
-    @property
-    def nbytes(self) -> int:
-        return 0 if self.buffer is None else len(self.buffer)
-
-    def interest(self) -> float:
-        """Add up all that there is."""
-        fading = 0.0 if self.tempref is None else self.tempref.current_interest()
-        return self.references + fading
 
 
 class BufferCache:
@@ -101,12 +81,9 @@ class BufferCache:
         self._lock = threading.RLock()
         self._clock = clock
         self._weak: weakref.WeakValueDictionary[str, Buffer] = weakref.WeakValueDictionary()
-        self._entries: dict[str, _Entry] = {}
-        self._costs: dict[str, Cost] = {}
+        self._strong = StrongStore()
         self._endings: list[tuple[float, str]] = []
-        self._alarm: threading.Timer | None = None
-        self._alarm_at = math.inf
-        self._nbytes = 0
+        self._alarm = Alarm(self._end_faded_now) if clock is time.monotonic else None
         self._counts = dict.fromkeys(_COUNTED, 0)
         self._caps: tuple[int, int] | None = None
         if soft_cap is not None or hard_cap is not None:
@@ -137,7 +114,7 @@ class BufferCache:
         ConfigurationError
             As for the cache itself.
         """
-        caps = _checked_caps(soft_cap, hard_cap)
+        caps = checked_caps(soft_cap, hard_cap)
         with self._lock:
             self._caps = caps
             self._evict()
@@ -167,11 +144,7 @@ class BufferCache:
         check_cost(download, recomputation)
         key = checksum_hex(checksum)
         with self._lock:
-            known = self._costs.get(key, UNKNOWN)
-            self._costs[key] = Cost(
-                known.download if download is None else download,
-                known.recomputation if recomputation is None else recomputation,
-            )
+            self._strong.set_cost(key, download, recomputation)
 
     # Buffers --------------------------------------------------------------------------------------
 
@@ -231,11 +204,12 @@ class BufferCache:
         key = checksum_hex(checksum)
         with self._lock:
             self._end_faded()
-            entry = self._entries.get(key)
+            entry = self._strong.entries.get(key)
             if entry is None or not entry.references:
                 raise ReferenceCountError(f"decref of {key}, which has no references")
             entry.references -= 1
-            self._drop_if_unwanted(key, entry)
+            self._strong.drop_if_unwanted(key)
+            self._evict()  # a tempref that is left holds less
 
     def tempref(
         self,
@@ -282,7 +256,7 @@ class BufferCache:
 
     def references(self, checksum: Key) -> int:
         """Give the number of references to a checksum."""
-        entry = self._entries.get(checksum_hex(checksum))
+        entry = self._strong.entries.get(checksum_hex(checksum))
         return 0 if entry is None else entry.references
 
     # State ----------------------------------------------------------------------------------------
@@ -296,17 +270,15 @@ class BufferCache:
             Bytes that are no longer held.
         """
         with self._lock:
-            before = self._nbytes
+            before = self._strong.nbytes
             self._end_faded()
             self._evict()
-            return before - self._nbytes
+            return before - self._strong.nbytes
 
     def clear(self) -> None:
         """Forget all interest; buffers that somebody holds are still found."""
         with self._lock:
-            for entry in self._entries.values():
-                self._let_go(entry)
-            self._entries.clear()
+            self._strong.clear()
             self._endings.clear()
 
     def stats(self) -> dict[str, int]:
@@ -322,56 +294,39 @@ class BufferCache:
         """
         with self._lock:
             self._end_faded()
-            entries = self._entries.values()
+            entries = self._strong.entries.values()
             return {
-                "strong_bytes": self._nbytes,
+                "strong_bytes": self._strong.nbytes,
                 "strong_count": sum(entry.buffer is not None for entry in entries),
                 "weak_count": len(self._weak),
                 "references": sum(entry.references for entry in entries),
                 "temprefs": sum(entry.tempref is not None for entry in entries),
                 "soft_cap": self.soft_cap,
                 "hard_cap": self.hard_cap,
+                "evicted": self._strong.evicted,
                 **self._counts,
             }
 
     # With the lock held ---------------------------------------------------------------------------
 
-    def _interest(self, key: str, buffer: Buffer | None) -> _Entry:
+    def _interest(self, key: str, buffer: Buffer | None) -> Entry:
         self._end_faded()
-        entry = self._entries.get(key)
-        if entry is None:
-            entry = self._entries[key] = _Entry()
+        entry = self._strong.entry(key)
         if buffer is not None:
             self._adopt(key, buffer)
         elif (known := self._weak.get(key)) is not None:
-            self._hold(entry, known)
+            self._strong.hold(key, known)
         return entry
 
     def _adopt(self, key: str, buffer: Buffer) -> Buffer:
+        # Whoever calls this sees to the caps, once it is said why the buffer is held.
         known = self._weak.get(key)
         if known is None:
             known = buffer if buffer.is_fixed else type(buffer)(bytes(buffer.content))
             self._weak[key] = known
             self._counts["registered"] += 1
-        entry = self._entries.get(key)
-        if entry is not None:
-            self._hold(entry, known)
+        self._strong.hold(key, known)
         return known
-
-    def _hold(self, entry: _Entry, buffer: Buffer) -> None:
-        # Whoever calls this sees to the caps, once it is said why the buffer is held.
-        if entry.buffer is None:
-            entry.buffer = buffer
-            self._nbytes += len(buffer)
-
-    def _let_go(self, entry: _Entry) -> None:
-        self._nbytes -= entry.nbytes
-        entry.buffer = None
-
-    def _drop_if_unwanted(self, key: str, entry: _Entry) -> None:
-        if not entry.references and entry.tempref is None:
-            self._let_go(entry)
-            del self._entries[key]
 
     def _end_faded(self) -> None:
         if not self._endings:
@@ -379,58 +334,50 @@ class BufferCache:
         now = self._clock()
         while self._endings and self._endings[0][0] <= now:
             _, key = heapq.heappop(self._endings)
-            entry = self._entries.get(key)
+            entry = self._strong.entries.get(key)
             if entry is not None and entry.tempref is not None:
-                self._end_if_faded(key, entry, entry.tempref, now)
+                self._end_if_faded(key, entry, entry.tempref.ends_at(), now)
 
-    def _end_if_faded(self, key: str, entry: _Entry, tempref: TempRef, now: float) -> None:
-        ends = tempref.ends_at()
+    def _end_if_faded(self, key: str, entry: Entry, ends: float, now: float) -> None:
         if ends > now:  # it was refreshed
             heapq.heappush(self._endings, (ends, key))
             return
         entry.tempref = None
         self._counts["faded"] += 1
-        self._drop_if_unwanted(key, entry)
+        self._strong.drop_if_unwanted(key)
 
-    def _clear_tempref(self, key: str, tempref: TempRef) -> None:
-        with self._lock:
-            entry = self._entries.get(key)
-            if entry is not None and entry.tempref is tempref:
-                entry.tempref = None
-                self._drop_if_unwanted(key, entry)
+    def _evict(self) -> None:
+        if self._strong.nbytes:
+            self._strong.evict(*self._read_caps())
 
     def _read_caps(self) -> tuple[int, int]:
         if self._caps is None:
-            self._caps = _checked_caps(None, None)
+            self._caps = checked_caps(None, None)
         return self._caps
 
-    def _evict(self) -> None:
-        if not self._nbytes:
-            return
-        soft_cap, hard_cap = self._read_caps()
-        if self._nbytes > soft_cap:
-            # A little more than needed, so that not each further buffer asks who is next.
-            fading = (item for item in self._held() if not item[1].references)
-            self._evict_down_to(soft_cap - soft_cap // _SLACK, fading)
-        if self._nbytes > hard_cap:
-            self._evict_down_to(hard_cap, self._held())
+    def _set_alarm(self) -> None:
+        if self._alarm is not None and self._endings:
+            self._alarm.set(self._endings[0][0])
 
-    def _held(self) -> Iterable[tuple[str, _Entry]]:
-        return (item for item in self._entries.items() if item[1].buffer is not None)
+    # Called by others -----------------------------------------------------------------------------
 
-    def _evict_down_to(self, cap: int, candidates: Iterable[tuple[str, _Entry]]) -> None:
-        queue = [(*self._loss(key, entry), key, entry) for key, entry in candidates]
-        heapq.heapify(queue)
-        while queue and self._nbytes > cap:
-            entry: _Entry = heapq.heappop(queue)[-1]
-            self._let_go(entry)
-            self._counts["evicted"] += 1
+    def _clear_tempref(self, key: str, tempref: TempRef) -> None:
+        with self._lock:
+            entry = self._strong.entries.get(key)
+            if entry is not None and entry.tempref is tempref:
+                entry.tempref = None
+                self._strong.drop_if_unwanted(key)
 
-    def _loss(self, key: str, entry: _Entry) -> tuple[float, float]:
-        """Give what is lost per byte; of what is irreplaceable, the interest counts."""
-        interest, nbytes = entry.interest(), max(1, entry.nbytes)
-        seconds = self._costs.get(key, UNKNOWN).seconds(nbytes)
-        return seconds * interest / nbytes if interest else 0.0, interest / nbytes
+    def _end_faded_now(self) -> None:
+        with self._lock:
+            self._end_faded()
+            self._set_alarm()
+
+    def _after_fork(self) -> None:
+        # Locks that other threads held are held forever here, and timers do not run on.
+        self._lock = threading.RLock()
+        if self._alarm is not None:
+            self._alarm = Alarm(self._end_faded_now)
 
     @staticmethod
     def _checked(checksum: Key, buffer: Buffer | None) -> str:
@@ -438,53 +385,6 @@ class BufferCache:
         if buffer is not None and buffer.get_checksum() != key:
             raise ValueError(f"the buffer has checksum {buffer.get_checksum()}, not {key}")
         return key
-
-    # The alarm: temprefs end although nobody uses the cache ---------------------------------------
-
-    def _set_alarm(self) -> None:
-        if not self._endings or self._clock is not time.monotonic:
-            return
-        due = self._endings[0][0]
-        if due >= self._alarm_at:
-            return
-        if self._alarm is not None:
-            self._alarm.cancel()
-        wait = max(0.01, due - self._clock())
-        self._alarm = threading.Timer(wait, _ring, [weakref.ref(self)])
-        self._alarm.name, self._alarm.daemon = "buffer-cache-alarm", True
-        self._alarm_at = due
-        self._alarm.start()
-
-    def _rung(self) -> None:
-        with self._lock:
-            self._alarm, self._alarm_at = None, math.inf
-            self._end_faded()
-            self._set_alarm()
-
-    def _after_fork(self) -> None:
-        # Locks that other threads held are held forever here, and timers do not run on.
-        self._lock = threading.RLock()
-        self._alarm, self._alarm_at = None, math.inf
-
-
-def _ring(cache: weakref.ref[BufferCache]) -> None:
-    found = cache()
-    if found is not None:
-        found._rung()
-
-
-def _checked_caps(soft_cap: int | None, hard_cap: int | None) -> tuple[int, int]:
-    if soft_cap is None or hard_cap is None:
-        from seamless_dask_cache.config import nbytes
-
-        soft_cap = nbytes("buffer-cache.soft-cap") if soft_cap is None else soft_cap
-        hard_cap = nbytes("buffer-cache.hard-cap") if hard_cap is None else hard_cap
-    for name, cap in (("soft_cap", soft_cap), ("hard_cap", hard_cap)):
-        if not isinstance(cap, int) or cap < 0:
-            raise ConfigurationError(f"{name} must be a number of bytes, not {cap!r}")
-    if hard_cap < soft_cap:
-        raise ConfigurationError(f"hard_cap {hard_cap} is below soft_cap {soft_cap}")
-    return soft_cap, hard_cap
 
 
 @functools.cache

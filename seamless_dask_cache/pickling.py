@@ -189,11 +189,6 @@ def aligned_copy(frame: memoryview) -> memoryview:
     """Copy bytes into writable memory of their own that starts at a multiple of 64."""
     if "numpy" not in sys.modules:
         return memoryview(bytearray(frame))
-    import numpy as np
+    from seamless_dask_cache.celltypes.npy import copy_of
 
-    # numpy's allocation is neither cleared first nor, for large arrays, in small pages.
-    room = np.empty(len(frame) + _ALIGNMENT, np.uint8)
-    start = -room.ctypes.data % _ALIGNMENT
-    aligned = room[start : start + len(frame)]
-    aligned[:] = np.frombuffer(frame, np.uint8)
-    return aligned.data
+    return copy_of(frame)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
+import weakref
 from collections.abc import Callable
 
 from seamless_dask_cache.errors import ConfigurationError
@@ -103,6 +105,49 @@ class TempRef:
 
     def __repr__(self) -> str:
         return f"<TempRef: interest {self.current_interest():.3g} of {self._interest:.3g}>"
+
+
+class Alarm:
+    """Calls a method at a time, in a thread of its own; the earliest time that was set counts.
+
+    Parameters
+    ----------
+    method : bound method
+        Called without arguments, unless its object is gone by then.
+
+    Notes
+    -----
+    Not thread-safe: who sets it holds the lock of the object. The thread is a daemon, and there is
+    none while no time is set.
+    """
+
+    _SOONEST = 0.01
+
+    def __init__(self, method: Callable[[], None]) -> None:
+        self._method = weakref.WeakMethod(method)
+        self._timer: threading.Timer | None = None
+        self._at = math.inf
+
+    def set(self, at: float) -> None:
+        """Set a time, by `time.monotonic`."""
+        if at >= self._at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._at = at
+        self._timer = threading.Timer(max(self._SOONEST, at - time.monotonic()), self._ring, [at])
+        self._timer.name, self._timer.daemon = "buffer-cache-alarm", True
+        try:
+            self._timer.start()
+        except RuntimeError:  # no thread is to be had; the next use of the cache does it
+            self._timer, self._at = None, math.inf
+
+    def _ring(self, at: float) -> None:
+        if self._at == at:
+            self._timer, self._at = None, math.inf
+        method = self._method()
+        if method is not None:
+            method()
 
 
 def _check(name: str, value: object, above: float) -> None:

@@ -25,6 +25,7 @@ LAYERS = [
         "results",
         "pickling",
         "array_reducers",
+        "strong_store",
         "temprefs",
     },
     {"identity", "storage", "dask_internals"},

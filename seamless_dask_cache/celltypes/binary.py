@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from seamless_dask_cache.celltypes._errors import wrong_buffer, wrong_value
-from seamless_dask_cache.celltypes.npy import MAGIC, npy_frames, read_npy
+from seamless_dask_cache.celltypes.npy import MAGIC, copy_of, npy_frames, read_npy
 from seamless_dask_cache.checksum import BytesLike
 
 
@@ -44,7 +44,7 @@ def deserialize(buffer: BytesLike, celltype: str = "binary") -> Any:
     """
     # A copy of the bytes, not of the array: that would leave the padding of structures open, and
     # the array would serialize to another checksum.
-    return scalar_if_0d(view_binary(bytearray(buffer), celltype))
+    return scalar_if_0d(view_binary(copy_of(buffer), celltype))
 
 
 def view_binary(buffer: BytesLike, celltype: str = "binary") -> np.ndarray[Any, Any]:

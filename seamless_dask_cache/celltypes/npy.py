@@ -65,6 +65,17 @@ def read_npy(buffer: BytesLike) -> Array:
     return array
 
 
+def copy_of(buffer: BytesLike) -> memoryview:
+    """Copy bytes into writable memory of their own that starts at a multiple of 64."""
+    view = memoryview(buffer).cast("B")
+    # numpy's allocation is neither cleared first nor, for large arrays, in small pages.
+    room = np.empty(len(view) + _ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % _ALIGNMENT
+    aligned = room[start : start + len(view)]
+    aligned[:] = np.frombuffer(view, np.uint8)
+    return aligned.data
+
+
 def dtype_survives(dtype: np.dtype[Any]) -> bool:
     """Tell whether a .npy header gives back exactly this type, alignment and metadata included."""
     if dtype.isbuiltin == 1 and dtype.isnative and dtype.metadata is None:

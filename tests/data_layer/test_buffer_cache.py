@@ -165,9 +165,9 @@ def test_temprefs_end_although_nobody_uses_the_cache():
     cache.tempref(checksum_of(1), make(1))
     cache.tempref(checksum_of(2), make(2), interest=1, fade_factor=1e9, fade_interval=0.05)
     deadline = time.monotonic() + 20
-    while cache._nbytes != 10 and time.monotonic() < deadline:
+    while cache._strong.nbytes != 10 and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert cache._nbytes == 10
+    assert cache._strong.nbytes == 10
     cache.clear()
 
 
@@ -259,6 +259,15 @@ def test_more_references_count_for_more():
         for _ in range(3 - n):
             cache.incref(checksum_of(n), make(n))
     assert held(cache, 0, 1, 2) == [0, 1]
+
+
+def test_a_tempref_that_is_left_above_the_soft_cap_holds_no_more():
+    cache = BufferCache(0, 10)
+    cache.tempref(checksum_of(0))
+    cache.incref(checksum_of(0), make(0))
+    assert held(cache, 0) == [0]
+    cache.decref(checksum_of(0))
+    assert held(cache, 0) == [] and cache.stats()["strong_bytes"] == 0
 
 
 def test_an_empty_buffer_can_be_held():
@@ -457,14 +466,18 @@ class Machine(RuleBasedStateMachine):
         wanted = {n for n in self.references if self.references[n]} | alive
         found = {n for n in range(6) if self.cache.get(self.checksum(n)) is not None}
         assert set(self.mine) <= found <= set(self.mine) | wanted
-        held = {n for n in wanted if self.cache._entries[self.checksum(n).hex()].buffer is not None}
+        held = {
+            n
+            for n in wanted
+            if self.cache._strong.entries[self.checksum(n).hex()].buffer is not None
+        }
         assert stats["strong_bytes"] == sum(10 + n for n in held)
         assert stats["strong_bytes"] <= self.cache.hard_cap
         unreferenced = [n for n in held if not self.references[n]]
         assert stats["strong_bytes"] <= self.cache.soft_cap or not unreferenced
 
 
-Machine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Machine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestMachine = Machine.TestCase
 
 
@@ -504,6 +517,6 @@ def test_eight_threads_at_once():
         thread.join(60)
     assert wrong == [] and not any(thread.is_alive() for thread in threads)
     assert cache.stats()["references"] == 0
-    assert cache._nbytes == sum(entry.nbytes for entry in cache._entries.values())
+    assert cache._strong.nbytes == sum(entry.nbytes for entry in cache._strong.entries.values())
     cache.clear()
     assert cache.stats()["strong_bytes"] == 0
