@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from seamless_dask_cache._version import __version__
+from seamless_dask_cache.buffer_cache import get_buffer_cache
+from seamless_dask_cache.buffer_costs import LOCAL
 from seamless_dask_cache.config import Settings
 from seamless_dask_cache.database import DatabaseClient
 from seamless_dask_cache.embedded import default_cache_dir, ensure_server
@@ -239,6 +241,7 @@ class LocalCache:
                 buffer.store_in(store)
             item = _item(identity, buffer, seconds, inline) | {"files": reads}
             client.store([item], notes=notes())
+            get_buffer_cache().set_cost(buffer.checksum, download=LOCAL, recomputation=seconds)
         except (DatabaseError, OSError) as error:
             self._failed(error)
         except Exception as error:

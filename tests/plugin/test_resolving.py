@@ -160,6 +160,13 @@ def test_a_decorated_call_is_computed_again(home):
     assert checksum.resolve() is buffer
 
 
+def test_what_a_call_took_counts_for_its_result(home):
+    """Of two results in memory, the one goes first that is cheaper to have again."""
+    table(3000)
+    cost = get_buffer_cache()._strong._costs[result_of(table.bind(3000)).hex()]
+    assert 0 < cost.recomputation < 10 and cost.download is not None
+
+
 def test_an_input_that_is_named_by_its_buffer(home):
     data = np.arange(10_000.0)
     scaled(data, 3, verbose=True)
