@@ -76,7 +76,8 @@ class Buffer:
     def get_checksum(self) -> Checksum:
         """Return the SHA-256 checksum, computing it at the first call.
 
-        From then on, as long as somebody holds the buffer, `Checksum.resolve` finds it.
+        From then on, as long as somebody holds the buffer, `Checksum.resolve` finds it, unless it
+        is a view of memory that could change.
         """
         if self._checksum is None:
             self._checksum = Checksum.of(self._content)
@@ -86,11 +87,16 @@ class Buffer:
 
     @property
     def is_fixed(self) -> bool:
-        """Whether nobody can change the content: bytes, or a memoryview that is read-only."""
-        return isinstance(self._content, bytes) or self._content.readonly
+        """Whether nobody can change the content: bytes, or a memoryview of bytes."""
+        # A view that is read-only may be one of memory that others write to, or of a file.
+        content = self._content
+        return isinstance(content, bytes) or isinstance(content.obj, bytes)
 
     def incref(self) -> None:
-        """Keep the buffer in memory, found by its checksum, until `decref`."""
+        """Keep the buffer in memory, found by its checksum, until `decref`.
+
+        A copy is kept if it is a view of memory that could change.
+        """
         get_buffer_cache().incref(self.get_checksum(), self)
 
     def decref(self) -> None:
@@ -153,6 +159,8 @@ def _raw(content: Any) -> bytes | memoryview:
     if isinstance(content, bytes):
         return content
     if isinstance(content, memoryview):
+        if not content.nbytes:
+            return b""  # such a view may have no form that can be cast
         return content.cast("B") if content.c_contiguous else bytes(content)
     if isinstance(content, bytearray):
         return bytes(content)

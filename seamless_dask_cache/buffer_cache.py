@@ -17,7 +17,6 @@ import functools
 import heapq
 import math
 import os
-import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING
 from seamless_dask_cache.buffer_costs import DownloadProfile, check_cost
 from seamless_dask_cache.checksum import Checksum, checksum_hex
 from seamless_dask_cache.errors import ReferenceCountError
+from seamless_dask_cache.sections import Section
 from seamless_dask_cache.strong_store import Entry, StrongStore, checked_caps
 from seamless_dask_cache.temprefs import Alarm, TempRef
 
@@ -58,7 +58,9 @@ class BufferCache:
 
     Notes
     -----
-    Thread-safe: each method is one step for all others. Nothing here reads a store or a database.
+    Thread-safe: each method is one step for all others. Called from a ``__del__`` that interrupts
+    one of them, those that change something are put off until it has ended. Nothing here reads a
+    store or a database.
 
     Examples
     --------
@@ -78,7 +80,7 @@ class BufferCache:
         *,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._lock = threading.RLock()
+        self._lock = Section()
         self._clock = clock
         self._weak: weakref.WeakValueDictionary[str, Buffer] = weakref.WeakValueDictionary()
         self._strong = StrongStore()
@@ -156,8 +158,16 @@ class BufferCache:
         Buffer
             The one that is known by this checksum: an equal one that was there before, or this;
             a copy if its memory could change.
+
+        Raises
+        ------
+        ValueError
+            When its memory has changed since its checksum was computed.
         """
         key = buffer.get_checksum().hex()
+        buffer = _fixed(buffer)
+        if self._lock.put_off(functools.partial(self.register, buffer)):
+            return buffer
         with self._lock:
             self._end_faded()
             known = self._adopt(key, buffer)
@@ -188,7 +198,9 @@ class BufferCache:
         ValueError
             When the buffer is that of another checksum.
         """
-        key = self._checked(checksum, buffer)
+        key, buffer = _checked(checksum, buffer)
+        if self._lock.put_off(functools.partial(self.incref, key, buffer)):
+            return
         with self._lock:
             self._interest(key, buffer).references += 1
             self._evict()
@@ -202,6 +214,8 @@ class BufferCache:
             When there is none left.
         """
         key = checksum_hex(checksum)
+        if self._lock.put_off(functools.partial(self.decref, key)):
+            return
         with self._lock:
             self._end_faded()
             entry = self._strong.entries.get(key)
@@ -238,7 +252,12 @@ class BufferCache:
             When the buffer is that of another checksum.
         """
         given = TempRef(interest, fade_factor, fade_interval, self._clock)
-        key = self._checked(checksum, buffer)
+        key, buffer = _checked(checksum, buffer)
+        if self._lock.put_off(functools.partial(self._take_tempref, key, buffer, given)):
+            return given
+        return self._take_tempref(key, buffer, given)
+
+    def _take_tempref(self, key: str, buffer: Buffer | None, given: TempRef) -> TempRef:
         with self._lock:
             entry = self._interest(key, buffer)
             if entry.tempref is None:
@@ -250,9 +269,10 @@ class BufferCache:
                 entry.tempref.renew(given)
             if entry.tempref.ends_at() < ending:
                 heapq.heappush(self._endings, (entry.tempref.ends_at(), key))
+            tempref = entry.tempref
             self._evict()
             self._set_alarm()
-            return entry.tempref
+            return tempref
 
     def references(self, checksum: Key) -> int:
         """Give the number of references to a checksum."""
@@ -277,6 +297,8 @@ class BufferCache:
 
     def clear(self) -> None:
         """Forget all interest; buffers that somebody holds are still found."""
+        if self._lock.put_off(self.clear):
+            return
         with self._lock:
             self._strong.clear()
             self._endings.clear()
@@ -322,8 +344,7 @@ class BufferCache:
         # Whoever calls this sees to the caps, once it is said why the buffer is held.
         known = self._weak.get(key)
         if known is None:
-            known = buffer if buffer.is_fixed else type(buffer)(bytes(buffer.content))
-            self._weak[key] = known
+            known = self._weak[key] = buffer
             self._counts["registered"] += 1
         self._strong.hold(key, known)
         return known
@@ -362,6 +383,8 @@ class BufferCache:
     # Called by others -----------------------------------------------------------------------------
 
     def _clear_tempref(self, key: str, tempref: TempRef) -> None:
+        if self._lock.put_off(functools.partial(self._clear_tempref, key, tempref)):
+            return
         with self._lock:
             entry = self._strong.entries.get(key)
             if entry is not None and entry.tempref is tempref:
@@ -375,22 +398,35 @@ class BufferCache:
 
     def _after_fork(self) -> None:
         # Locks that other threads held are held forever here, and timers do not run on.
-        self._lock = threading.RLock()
+        self._lock = Section()
         if self._alarm is not None:
             self._alarm = Alarm(self._end_faded_now)
 
-    @staticmethod
-    def _checked(checksum: Key, buffer: Buffer | None) -> str:
-        key = checksum_hex(checksum)
-        if buffer is not None and buffer.get_checksum() != key:
-            raise ValueError(f"the buffer has checksum {buffer.get_checksum()}, not {key}")
-        return key
+
+def _checked(checksum: Key, buffer: Buffer | None) -> tuple[str, Buffer | None]:
+    key = checksum_hex(checksum)
+    if buffer is None:
+        return key, None
+    if buffer.get_checksum() != key:
+        raise ValueError(f"the buffer has checksum {buffer.get_checksum()}, not {key}")
+    return key, _fixed(buffer)
 
 
-@functools.cache
+def _fixed(buffer: Buffer) -> Buffer:
+    """Give a buffer whose content cannot change: a copy, if need be."""
+    if buffer.is_fixed:
+        return buffer
+    copy = type(buffer)(bytes(buffer.content))
+    if Checksum.of(copy.content) != buffer.get_checksum():
+        raise ValueError(f"the memory of buffer {buffer.get_checksum()} has changed")
+    return copy
+
+
+_cache = BufferCache()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_cache._after_fork)
+
+
 def get_buffer_cache() -> BufferCache:
     """Give the buffer cache of this process, which `Checksum` and `Buffer` use."""
-    cache = BufferCache()
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=cache._after_fork)
-    return cache
+    return _cache

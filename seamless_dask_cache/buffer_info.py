@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from seamless_dask_cache.buffer import Buffer
 
 JSON_TYPES = ("dict", "list", "str", "int", "float", "bool", "null")
-MOST_OF_A_NUMBER = 1000
-"""Bytes of a buffer that may become a number."""
 
 _SCALARS = ("str", "int", "float", "bool")
 _CHECKSUMS = ("str2text", "text2str", "binary2bytes", "bytes2binary", "binary2json", "json2binary")

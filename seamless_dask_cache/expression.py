@@ -15,7 +15,7 @@ from seamless_dask_cache.celltypes import check_celltype, deserialize
 from seamless_dask_cache.celltypes.conversions import check_allowed
 from seamless_dask_cache.checksum import Checksum
 from seamless_dask_cache.conversion import convert
-from seamless_dask_cache.errors import CacheMissError, DatabaseError, ExpressionError
+from seamless_dask_cache.errors import CacheMissError, CellTypeError, ExpressionError
 from seamless_dask_cache.local import INLINE_BYTES, local_cache
 from seamless_dask_cache.resolving import resolve
 
@@ -58,7 +58,8 @@ class Expression:
     -----
     Results are remembered by their checksums: in this process, and in the database where there is
     one and the path has at most 100 characters as JSON. Small ones are kept there, too. A database
-    that does not answer is done without.
+    that does not answer is done without; what it answers is taken for true: who may write to it is
+    trusted.
 
     Examples
     --------
@@ -104,7 +105,13 @@ class Expression:
         -----
         This blocks while stores are read; in an event loop, await `evaluation` instead.
         """
-        return self.get_buffer().get_value(self.target_celltype)
+        try:
+            return self.get_buffer().get_value(self.target_celltype)
+        except CellTypeError:
+            if self._known() is None:
+                raise
+        # What was recorded is wrong.
+        return self._anew().get_value(self.target_celltype)
 
     async def evaluation(self) -> Any:
         """Do as `evaluate`, without blocking the event loop."""
@@ -120,16 +127,19 @@ class Expression:
                 return resolve(known)
             except CacheMissError:
                 logger.debug("the result of %s is known, and not to be had", self)
-        result = self._compute()
-        get_buffer_cache().tempref(result.checksum, result)
-        _remember(self, result.checksum)
-        if known is None:
-            self._record(result)
-        return result
+        return self._anew()
 
     def get_checksum(self) -> Checksum:
         """Return the checksum of the part; where that is known, nothing is read."""
         return self._known() or self.get_buffer().checksum
+
+    def _anew(self) -> Buffer:
+        result = self._compute()
+        get_buffer_cache().tempref(result.checksum, result)
+        if self._known() != result.checksum:
+            _remember(self, result.checksum)
+            self._record(result)
+        return result
 
     def _compute(self) -> Buffer:
         source = resolve(self.checksum)
@@ -142,9 +152,8 @@ class Expression:
     def _known(self) -> Checksum | None:
         known = _results.get(self)
         if known is None and self._is_recorded():
-            found = _asked(lambda client: client.get_expression(*self._key()))
-            if found is not None:
-                known = Checksum(found)
+            known = _asked(lambda client: _as_checksum(client.get_expression(*self._key())))
+            if known is not None:
                 _remember(self, known)
         return known
 
@@ -187,9 +196,13 @@ def _remember(expression: Expression, result: Checksum) -> None:
 def _asked(question: Callable[[Any], Any]) -> Any:
     try:
         return local_cache().ask(question)
-    except (DatabaseError, OSError) as error:
+    except Exception as error:  # whatever it may answer, and however it is configured
         logger.info("the database does not answer: %s", error)
         return None
+
+
+def _as_checksum(answer: str | None) -> Checksum | None:
+    return None if answer is None else Checksum(answer)
 
 
 # Paths --------------------------------------------------------------------------------------------

@@ -150,8 +150,9 @@ class LocalCache:
 
     def known_store(self) -> BufferStore | None:
         """Give the buffer store, without starting or making anything; None if there is none yet."""
-        if self._link is not None:
-            return self._link[1]
+        link = self._link
+        if link is not None:
+            return link[1]
         if self.settings.buffers is not None:
             return open_store(self.settings.buffers)
         folder = self._folder() / "buffers"

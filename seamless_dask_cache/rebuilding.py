@@ -100,6 +100,8 @@ def _checksum_of(node: Any, identifier: Identifier) -> str | None:
     describer = Describer(identifier, trusted=True)
     try:
         return describer.identify(node, lambda name: Identity(name, b"{}", "", "")).checksum
+    except RecursionError:
+        raise
     except Exception as error:  # hashing runs code of users' classes
         raise NotAtHandError(f"it has no certain identity any more ({error})") from None
 
@@ -125,7 +127,8 @@ class _Builder:
         """Make a node; of the function that is given, or the first that fits."""
         name, code = document.get("function"), document.get("code")
         if code is None and name in _NODES:
-            return _NODES[name](*self._values(next(iter(document["args"].values()))))
+            (entries,) = document["args"].values()
+            return _NODES[name](*self._values(entries))
         if not isinstance(name, str) or not isinstance(code, str):
             raise NotAtHandError("it is not a call of one function")
         function = function or self._functions.find(name, code)
@@ -240,6 +243,8 @@ class _Functions:
     def _has_code(self, function: Any, code: str) -> bool:
         try:
             return self._identifier.code(function).checksum.hex() == code
+        except RecursionError:
+            raise
         except Exception:  # whatever users' classes raise, it is not this one
             return False
 
@@ -251,8 +256,7 @@ class _Functions:
             found = getattr(module, "__dict__", {}).get(name)
             if callable(found):
                 yield found
-        if "." in name:
-            yield from _by_dotted_name(name)
+        yield from _by_dotted_name(name)
 
 
 def _inner(function: Any) -> Any:
@@ -262,7 +266,8 @@ def _inner(function: Any) -> Any:
 def _by_dotted_name(name: str) -> Iterator[Any]:
     parts = name.split(".")
     for last in range(len(parts) - 1, 0, -1):
-        found = _imported(".".join(parts[:last]))
+        # What is not loaded is only imported if it stands in the notes of the code.
+        found = sys.modules.get(".".join(parts[:last]))
         if found is not None:
             for part in parts[last:]:
                 found = getattr(found, part, None)
@@ -274,7 +279,7 @@ def _by_dotted_name(name: str) -> Iterator[Any]:
 def _imported(module: str) -> Any:
     try:
         return sys.modules.get(module) or import_module(module)
-    except Exception:  # whatever a module raises when it is imported
+    except (Exception, SystemExit):  # whatever a module raises when it is imported
         return None
 
 

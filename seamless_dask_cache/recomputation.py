@@ -12,9 +12,9 @@ import orjson
 
 from seamless_dask_cache.buffer import Buffer
 from seamless_dask_cache.buffer_cache import get_buffer_cache
-from seamless_dask_cache.checksum import Checksum
+from seamless_dask_cache.checksum import BytesLike, Checksum
 from seamless_dask_cache.database import DatabaseClient
-from seamless_dask_cache.errors import CacheMissError, CellTypeError, DatabaseError
+from seamless_dask_cache.errors import CacheMissError, ConfigurationError
 from seamless_dask_cache.local import local_cache
 from seamless_dask_cache.rebuilding import Call, NotAtHandError, rebuild
 from seamless_dask_cache.resolving import resolve
@@ -37,7 +37,9 @@ def fingertip(checksum: Checksum) -> Buffer:
         missed = str(miss)
     try:
         found = local_cache().ask(partial(_recomputed, checksum))
-    except (CacheMissError, DatabaseError) as error:
+    except ConfigurationError:
+        raise
+    except Exception as error:  # whatever a database may answer
         raise CacheMissError(f"{missed}; nor can it be computed again: {error}") from None
     if found is None:
         raise CacheMissError(f"{missed}; nor can it be computed again: there is no database")
@@ -59,8 +61,7 @@ def _recomputed(checksum: Checksum, client: DatabaseClient) -> Buffer:
 
 def _run(checksum: Checksum, transformation: str, recomputation: _Recomputation) -> Buffer:
     started = time.perf_counter()
-    content = dump_result(recomputation.compute(transformation)).tobytes()
-    buffer = Buffer(content)
+    buffer = Buffer(recomputation.compute(transformation))
     if buffer.checksum != checksum:
         raise NotAtHandError(f"it gives {buffer.checksum} now")
     cache = get_buffer_cache()
@@ -81,42 +82,63 @@ class _Recomputation:
 
     def __init__(self, client: DatabaseClient) -> None:
         self._client = client
-        self._values: dict[str, Any] = {}
+        self._calls: dict[str, Call] = {}
+        # As buffers: each call gets inputs of its own, which it may change.
+        self._contents: dict[str, BytesLike] = {}
 
-    def compute(self, transformation: str) -> Any:
-        """Give the value of a transformation, computed anew.
+    def compute(self, transformation: str) -> bytes:
+        """Give the result of a transformation, computed anew.
 
         Raises
         ------
         NotAtHandError
             When that is not possible; the message says what is missing.
         """
-        call = self._call(transformation)
-        for name in sorted(call.inputs):
-            if name not in self._values:
-                self._values[name] = self._value(name)
+        waiting = [transformation]
+        while waiting:
+            name = waiting[-1]
+            try:
+                missing = self._step(name)
+            except NotAtHandError as reason:
+                if name == transformation:
+                    raise
+                raise NotAtHandError(f"its input {name}: {reason}") from None
+            if not missing:
+                waiting.pop()
+            elif missing & set(waiting):
+                raise NotAtHandError(f"{name} is an input of itself")
+            waiting += sorted(missing)
+        return bytes(self._contents[transformation])
+
+    def _step(self, name: str) -> set[str]:
+        """Compute a transformation if its inputs are there; give those that are not."""
+        if name in self._contents:
+            return set()
+        call = self._calls.get(name)
+        if call is None:
+            call = self._calls[name] = self._call(name)
+            for each in call.inputs - self._contents.keys():
+                self._take_stored(each)
+        missing = set(call.inputs - self._contents.keys())
+        if not missing:
+            self._contents[name] = self._result(call)
+        return missing
+
+    def _result(self, call: Call) -> bytes:
         try:
-            return call.compute(self._values)
+            values = {each: load_result(self._contents[each]) for each in call.inputs}
+            return dump_result(call.compute(values)).tobytes()
         except Exception as error:  # whatever a user's function raises
-            raise NotAtHandError(f"it raised {error!r}") from error
+            raise NotAtHandError(f"it raised {error!r:.500}") from error
 
-    def _value(self, transformation: str) -> Any:
-        try:
-            return self._stored(transformation)
-        except (CacheMissError, CellTypeError):
-            pass
-        try:
-            return self.compute(transformation)
-        except NotAtHandError as reason:
-            raise NotAtHandError(f"its input {transformation}: {reason}") from None
-        except RecursionError:
-            raise NotAtHandError("too many transformations upstream") from None
-
-    def _stored(self, transformation: str) -> Any:
+    def _take_stored(self, transformation: str) -> None:
         result = self._client.get_transformation_result(transformation)
         if result is None:
-            raise CacheMissError(f"{transformation} has no result on record")
-        return load_result(resolve(Checksum(result)).content)
+            return
+        try:
+            self._contents[transformation] = resolve(Checksum(result)).content
+        except CacheMissError:
+            logger.debug("the result of %s is computed again, too", transformation)
 
     def _call(self, transformation: str) -> Call:
         found = self._client.recipes(checksums=[transformation])
@@ -127,8 +149,10 @@ class _Recomputation:
             return rebuild(transformation, document, self._modules(document), _value_of_buffer)
         except NotAtHandError:
             raise
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise NotAtHandError(f"its recipe is none that is understood ({error!r})") from None
+        except Exception as error:
+            raise NotAtHandError(
+                f"its recipe is none that is understood ({error!r:.200})"
+            ) from None
 
     def _modules(self, document: dict[str, Any]) -> list[str]:
         codes = _codes_in(document)

@@ -10,7 +10,7 @@ from seamless_dask_cache.buffer import Buffer
 from seamless_dask_cache.buffer_cache import get_buffer_cache
 from seamless_dask_cache.buffer_costs import LOCAL, REMOTE, DownloadProfile
 from seamless_dask_cache.checksum import Checksum
-from seamless_dask_cache.errors import CacheMissError, CorruptBufferError, SeamlessDaskCacheError
+from seamless_dask_cache.errors import CacheMissError, CorruptBufferError
 from seamless_dask_cache.local import LocalCache, local_cache
 from seamless_dask_cache.storage import BufferStore
 
@@ -38,6 +38,8 @@ def resolve(checksum: Checksum) -> Buffer:
     ------
     CacheMissError
         When nobody has it; the message names who was asked, and what went wrong.
+    ConfigurationError
+        When the configuration names no store.
     """
     known = get_buffer_cache().get(checksum)
     if known is not None:
@@ -48,10 +50,8 @@ def resolve(checksum: Checksum) -> Buffer:
     if found is None:
         raise CacheMissError(f"nobody has buffer {checksum}; asked: {', '.join(asked)}")
     get_buffer_cache().set_cost(checksum, download=found.profile)
-    content = found.content
-    if isinstance(content, memoryview):
-        content = content.toreadonly()  # it is ours alone
-    return get_buffer_cache().register(Buffer.verified(content, checksum))
+    # Not a map of the file: it is held for long, and somebody might write into the file.
+    return get_buffer_cache().register(Buffer.verified(bytes(found.content), checksum))
 
 
 def _ask(checksum: Checksum) -> tuple[Found | None, list[str]]:
@@ -60,7 +60,7 @@ def _ask(checksum: Checksum) -> tuple[Found | None, list[str]]:
         try:
             found = place(checksum)
             asked.append(name)
-        except (SeamlessDaskCacheError, OSError) as error:
+        except Exception as error:  # whatever a store or a database may answer
             asked.append(f"{name} ({error})")
         else:
             if found is not None:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from seamless_dask_cache.celltypes import deserialize
+from seamless_dask_cache.celltypes import MIXED_MAGIC, NPY_MAGIC, deserialize
 from seamless_dask_cache.errors import CellTypeError
 
 if TYPE_CHECKING:
@@ -44,8 +44,6 @@ _PLAIN_DEPTH = 50
 
 ResultFormat = Literal["plain", "binary", "pickle"]
 
-_NPY_MAGIC = b"\x93NUMPY"
-_MIXED_MAGIC = b"\x94SEAMLESS-MIXED"
 _PICKLE_MAGIC = b"\x95SDCPKL"
 _PLAIN_OPTIONS = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
 
@@ -154,9 +152,9 @@ def load_result(buffer: BytesLike | mmap.mmap, *, allow_pickle: bool = True) -> 
     view = memoryview(buffer).cast("B")
     if view[: len(_PICKLE_MAGIC)] == _PICKLE_MAGIC:
         return _load_pickle(view, allow_pickle)
-    if view[: len(_NPY_MAGIC)] == _NPY_MAGIC:
+    if view[: len(NPY_MAGIC)] == NPY_MAGIC:
         return _load_npy(view)
-    if view[: len(_MIXED_MAGIC)] == _MIXED_MAGIC:
+    if view[: len(MIXED_MAGIC)] == MIXED_MAGIC:
         return deserialize(view, "mixed")
     return deserialize(view, "plain")
 

@@ -97,7 +97,7 @@ class StrongStore:
         """Let go of what is above the caps: of temprefs above the first, of all above the other."""
         if self.nbytes > soft_cap:
             # A little more than needed, so that not each further buffer asks who is next.
-            fading = (item for item in self._held() if not item[1].references)
+            fading = [item for item in self._held() if not item[1].references]
             self._evict_down_to(soft_cap - soft_cap // _SLACK, fading)
         if self.nbytes > hard_cap:
             self._evict_down_to(hard_cap, self._held())
@@ -106,8 +106,8 @@ class StrongStore:
         self.nbytes -= entry.nbytes
         entry.buffer = None
 
-    def _held(self) -> Iterable[tuple[str, Entry]]:
-        return (item for item in self.entries.items() if item[1].buffer is not None)
+    def _held(self) -> list[tuple[str, Entry]]:
+        return [item for item in list(self.entries.items()) if item[1].buffer is not None]
 
     def _evict_down_to(self, cap: int, candidates: Iterable[tuple[str, Entry]]) -> None:
         queue = [(*self._loss(key, entry), key, entry) for key, entry in candidates]

@@ -121,7 +121,7 @@ class Alarm:
     none while no time is set.
     """
 
-    _SOONEST = 0.01
+    _SOONEST, _LONGEST = 0.01, 3600.0
 
     def __init__(self, method: Callable[[], None]) -> None:
         self._method = weakref.WeakMethod(method)
@@ -135,7 +135,8 @@ class Alarm:
         if self._timer is not None:
             self._timer.cancel()
         self._at = at
-        self._timer = threading.Timer(max(self._SOONEST, at - time.monotonic()), self._ring, [at])
+        wait = min(max(self._SOONEST, at - time.monotonic()), self._LONGEST)
+        self._timer = threading.Timer(wait, self._ring, [at])
         self._timer.name, self._timer.daemon = "buffer-cache-alarm", True
         try:
             self._timer.start()

@@ -14,7 +14,7 @@ import seamless_dask_cache
 LIBRARY = Path(seamless_dask_cache.__file__).parent
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    {"errors", "checksum", "json_text", "whole_files", "_version"},
+    {"errors", "checksum", "json_text", "sections", "whole_files", "_version"},
     {
         "buffer",
         "buffer_cache",

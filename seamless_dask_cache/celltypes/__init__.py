@@ -49,6 +49,13 @@ _MODULES = {
 CELLTYPES = tuple(_MODULES)
 """The names of all cell types."""
 
+NPY_MAGIC = b"\x93NUMPY"
+MIXED_MAGIC = b"\x94SEAMLESS-MIXED"
+"""How buffers with arrays in them start."""
+
+MOST_OF_A_NUMBER = 1000
+"""Bytes of a buffer that may become a number."""
+
 
 class Codec(Protocol):
     """What each codec module offers."""

@@ -18,7 +18,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from seamless_dask_cache.celltypes import deserialize, serialize
+from seamless_dask_cache.celltypes import (
+    MIXED_MAGIC,
+    MOST_OF_A_NUMBER,
+    NPY_MAGIC,
+    deserialize,
+    serialize,
+)
 from seamless_dask_cache.celltypes.conversion_rules import (
     NUMBERS,
     TRIVIAL,
@@ -29,9 +35,6 @@ from seamless_dask_cache.celltypes.conversion_rules import (
 )
 from seamless_dask_cache.checksum import BytesLike
 from seamless_dask_cache.errors import CellTypeError, ConversionError
-
-MOST_OF_A_NUMBER = 1000
-"""Bytes of a buffer that may become a number."""
 
 _SHOWN = 60
 
@@ -119,15 +122,11 @@ def _is(content: BytesLike, celltype: str, magic: bytes) -> bool:
 
 
 def _is_npy(content: BytesLike) -> bool:
-    from seamless_dask_cache.celltypes.npy import MAGIC
-
-    return _is(content, "binary", MAGIC)
+    return _is(content, "binary", NPY_MAGIC)
 
 
 def _is_stream(content: BytesLike) -> bool:
-    from seamless_dask_cache.celltypes.mixed import MAGIC
-
-    return _is(content, "mixed", MAGIC)
+    return _is(content, "mixed", MIXED_MAGIC)
 
 
 def _bytes_to_binary(content: BytesLike) -> BytesLike:

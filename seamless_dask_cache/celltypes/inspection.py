@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from seamless_dask_cache.celltypes import deserialize
-from seamless_dask_cache.celltypes.conversions import MOST_OF_A_NUMBER
+from seamless_dask_cache.celltypes import MIXED_MAGIC, MOST_OF_A_NUMBER, NPY_MAGIC, deserialize
 from seamless_dask_cache.checksum import BytesLike
 from seamless_dask_cache.errors import CellTypeError
 
 Facts = dict[str, Any]
 
-_NPY_MAGIC = b"\x93NUMPY"
-_MIXED_MAGIC = b"\x94SEAMLESS-MIXED"
 _JSON_TYPES: dict[type, str] = {
     type(None): "null",
     **{kind: kind.__name__ for kind in (bool, int, float, str, list, dict)},
@@ -26,9 +24,9 @@ def facts_of(content: BytesLike) -> Facts:
     """
     view = memoryview(content).cast("B")
     facts: Facts = {"length": len(view), "is_numpy": False, "is_seamless_mixed": False}
-    if view[: len(_NPY_MAGIC)] == _NPY_MAGIC:
+    if view[: len(NPY_MAGIC)] == NPY_MAGIC:
         return facts | {"is_utf8": False, "is_json": False} | _numpy_facts(view)
-    if view[: len(_MIXED_MAGIC)] == _MIXED_MAGIC:
+    if view[: len(MIXED_MAGIC)] == MIXED_MAGIC:
         readable = _readable(view, "mixed")
         return facts | {"is_utf8": False, "is_json": False, "is_seamless_mixed": readable}
     return facts | _text_facts(view)
@@ -92,13 +90,17 @@ def _is_numeric_array(value: Any) -> bool:
 
     try:
         return bool(np.array(value).dtype.kind in "iuf")
-    except (ValueError, OverflowError):  # lists of different lengths
+    except (ValueError, OverflowError, RecursionError):  # lists of different lengths
         return False
 
 
-def _flat(value: list[Any]) -> Any:
-    for item in value:
-        if isinstance(item, list):
-            yield from _flat(item)
-        else:
+def _flat(value: list[Any]) -> Iterator[Any]:
+    waiting = [iter(value)]  # nests may be deeper than Python's stack
+    while waiting:
+        for item in waiting[-1]:
+            if isinstance(item, list):
+                waiting.append(iter(item))
+                break
             yield item
+        else:
+            waiting.pop()

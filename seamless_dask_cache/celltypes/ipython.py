@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 
 _MAGIC_LINE = re.compile(
     r"^(?P<indent>[ \t]*)(?P<code>[%!?,;/].*|[^#'\"\n]*\?{1,2}[ \t]*)$", re.MULTILINE
@@ -39,6 +40,9 @@ def to_python(text: str) -> str:
     if text.lstrip().startswith("%%"):
         return _cell_magic(text.lstrip())
     lines = text.split("\n")
+    at_once = _all_at_once(text, lines)
+    if at_once is not None:
+        return at_once
     while (number := _wrong_line("\n".join(lines))) is not None:
         translated = _translated(lines[number]) if number < len(lines) else None
         if translated is None:  # the line that is none is another one
@@ -47,10 +51,43 @@ def to_python(text: str) -> str:
     return "\n".join(lines)
 
 
+def check_python(text: str) -> ast.Module:
+    """Parse Python; what it is only warned of is no error, whatever warnings are made to be.
+
+    Raises
+    ------
+    SyntaxError, ValueError, RecursionError, MemoryError
+        As `ast.parse` does.
+    """
+    try:
+        return ast.parse(text, filename="<cell>")
+    except SyntaxError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(text, filename="<cell>")
+
+
+def _all_at_once(text: str, lines: list[str]) -> str | None:
+    """Translate each line that looks like a magic and is not inside of a text.
+
+    None if that gives no Python: then one of them is something else.
+    """
+    try:
+        tree = check_python(without_magics(text))
+    except SyntaxError:
+        return None
+    texts = (node for node in ast.walk(tree) if isinstance(node, ast.Constant | ast.JoinedStr))
+    inside = {n for node in texts for n in range(node.lineno, node.end_lineno or node.lineno)}
+    found = "\n".join(
+        line if number in inside else _translated(line) or line for number, line in enumerate(lines)
+    )
+    return found if is_python(found) else None
+
+
 def _wrong_line(text: str) -> int | None:
     """Give the index of the line that is no Python; None if all are."""
     try:
-        ast.parse(text, filename="<ipython cell>")
+        check_python(text)
     except SyntaxError as error:
         return (error.lineno or 1) - 1
     return None

@@ -18,6 +18,7 @@ ends. Arrays are numbered in the order of a walk that visits lists by index and 
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Iterator
 from itertools import pairwise
@@ -25,17 +26,22 @@ from typing import Any
 
 import numpy as np
 
-from seamless_dask_cache.celltypes import binary
+from seamless_dask_cache.celltypes import MIXED_MAGIC as MAGIC
+from seamless_dask_cache.celltypes import NPY_MAGIC, binary, plain
 from seamless_dask_cache.celltypes._errors import wrong_buffer, wrong_value
 from seamless_dask_cache.celltypes.mixed_form import Form, array_layout, form_of
-from seamless_dask_cache.celltypes.npy import MAGIC as NPY_MAGIC
 from seamless_dask_cache.checksum import BytesLike, Checksum
 
-MAGIC = b"\x94SEAMLESS-MIXED"
 _STREAM_MAGIC = b"\x93SEAMLESS"
 _STORAGE = b"mixed-plain"
 
 Array = np.ndarray[Any, Any]
+
+_WRONG = (
+    *(TypeError, ValueError, LookupError, AttributeError, StopIteration, SyntaxError),
+    *(struct.error, OverflowError, MemoryError, RecursionError),
+)
+"""What reading a stream may raise that somebody made up."""
 
 
 def serialize(value: Any, celltype: str = "mixed") -> bytes:
@@ -73,9 +79,16 @@ def deserialize(buffer: BytesLike, celltype: str = "mixed") -> Any:
     try:
         if view[: len(MAGIC)] == MAGIC:
             return _read_stream(view[len(MAGIC) :])
-        return json.loads(str(view, "utf-8"))
-    except (TypeError, ValueError, KeyError, IndexError, struct.error, RecursionError) as exc:
+        return _read_json(view, celltype)
+    except _WRONG as exc:
         raise wrong_buffer(buffer, celltype, exc) from None
+
+
+def _read_json(view: memoryview, celltype: str) -> Any:
+    try:
+        return json.loads(str(view, "utf-8"))
+    except RecursionError:  # orjson reads deeper nests, but neither NaN nor infinity
+        return plain.deserialize(view, celltype)
 
 
 def _normalized(value: Any) -> Any:
@@ -190,9 +203,10 @@ def _put_arrays(skeleton: Any, form: Form, pieces: Iterator[memoryview]) -> Any:
 
 def _array(form: dict[str, Any], piece: memoryview) -> Any:
     shape, dtype = array_layout(form)
+    nbytes = math.prod(shape or ()) * dtype.itemsize
+    if nbytes != len(piece) or min(shape or (), default=0) < 0:
+        raise ValueError(f"an array of {nbytes} bytes in {len(piece)} bytes")
     array: Array = np.empty(shape or (), dtype)
-    if array.nbytes != len(piece):
-        raise ValueError(f"an array of {array.nbytes} bytes in {len(piece)} bytes")
     if array.nbytes:
         array.reshape(-1).view(np.uint8)[:] = np.frombuffer(piece, np.uint8)
     if shape is None:

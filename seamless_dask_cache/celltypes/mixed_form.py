@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy_format
 
-from seamless_dask_cache.celltypes.npy import aligned_again
+from seamless_dask_cache.celltypes.npy import aligned_again, has_padding
 
 Form = str | dict[str, Any]
 Array = np.ndarray[Any, Any]
@@ -141,7 +141,9 @@ def _dtype_form(dtype: DType) -> dict[str, Any]:
 
 
 def _is_same(back: DType, dtype: DType) -> bool:
-    return back == dtype and back.isalignedstruct == dtype.isalignedstruct
+    # Without padding, the flag says nothing about where things lie; a .npy buffer loses it, too.
+    same_flag = back.isalignedstruct == dtype.isalignedstruct or not has_padding(dtype)
+    return back == dtype and same_flag
 
 
 def _published_form(dtype: DType) -> dict[str, Any] | None:

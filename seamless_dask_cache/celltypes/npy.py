@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy_format
 
+from seamless_dask_cache.celltypes import NPY_MAGIC as MAGIC
 from seamless_dask_cache.checksum import BytesLike
 
 Array = np.ndarray[Any, Any]
 
-MAGIC = b"\x93NUMPY"
 _ALIGNMENT = 64
 # numpy leaves room to rewrite the length of the growing axis in place: 21 digits hold any int64.
 _GROWTH_DIGITS = 21
@@ -174,7 +174,7 @@ def _literal(text: str) -> dict[str, Any]:
 def _dtype_of(descr: Any) -> np.dtype[Any]:
     try:
         dtype = npy_format.descr_to_dtype(descr)
-    except (TypeError, IndexError, KeyError) as exc:
+    except (TypeError, LookupError, SyntaxError, RecursionError) as exc:
         raise ValueError(f"no numpy type: {descr!r}") from exc
     return aligned_again(dtype)
 
@@ -185,14 +185,15 @@ def aligned_again(dtype: np.dtype[Any]) -> np.dtype[Any]:
     A type whose padding is exactly what ``align=True`` makes gets the flag, as seamless-core 0.1.4
     does; any other type is returned as it is.
     """
-    if dtype.names is None or dtype.isalignedstruct or not _has_padding(dtype):
+    if dtype.names is None or dtype.isalignedstruct or not has_padding(dtype):
         return dtype
     fields = [_named_field(dtype, name) for name in dtype.names]
     aligned = np.dtype(fields, align=True)
     return aligned if aligned == dtype else dtype
 
 
-def _has_padding(dtype: np.dtype[Any]) -> bool:
+def has_padding(dtype: np.dtype[Any]) -> bool:
+    """Tell whether a structured type has bytes that belong to no field."""
     return dtype.itemsize != sum(dtype[name].itemsize for name in dtype.names or ())
 
 

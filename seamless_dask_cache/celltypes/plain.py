@@ -1,12 +1,15 @@
 """plain: JSON in UTF-8, indented by two spaces, keys sorted by code point, one newline at the end.
 
 The bytes are those of `orjson.dumps` with OPT_INDENT_2 and OPT_SORT_KEYS (source: seamless-core
-0.1.4, checksum/json_.py). Integers of any size are written and read exactly; NaN and infinity,
-which orjson would silently write as null, are refused.
+0.1.4, checksum/json_.py). Integers of up to 4,300 digits (what Python converts) are written and
+read exactly; NaN and infinity, which orjson would silently write as null, are refused. Values can
+be nested some 250 deep: that is as far as orjson writes.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import json
 import math
 import re
@@ -58,10 +61,25 @@ def deserialize(buffer: BytesLike, celltype: str = "plain") -> Any:
     """
     try:
         if _MAYBE_BIG_INTEGER.search(buffer):
-            return json.loads(str(buffer, "utf-8"), parse_constant=_refuse_constant)
+            return _load_with_big_integers(str(buffer, "utf-8"))
         return orjson.loads(buffer)
     except (ValueError, RecursionError) as exc:
         raise wrong_buffer(buffer, celltype, exc) from None
+
+
+def _load_with_big_integers(text: str) -> Any:
+    value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    if "\\" in text:
+        # Half a surrogate pair, which orjson refuses, cannot be encoded.
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"number out of range: {text:.30}")
+    return number
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -98,6 +116,12 @@ def _big_integers_as_fragments(value: Any) -> Any:
 def _has_non_finite(value: Any) -> bool:
     if isinstance(value, float):
         return not math.isfinite(value)
-    if isinstance(value, dict):
-        return any(_has_non_finite(item) for item in value.values())
-    return isinstance(value, list | tuple) and any(_has_non_finite(item) for item in value)
+    if isinstance(value, list | tuple | dict):
+        return any(map(_has_non_finite, value.values() if isinstance(value, dict) else value))
+    if isinstance(value, enum.Enum):
+        return _has_non_finite(value.value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+        # orjson leaves out the others
+        return any(_has_non_finite(getattr(value, name)) for name in names if name[0] != "_")
+    return False

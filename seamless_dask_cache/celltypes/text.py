@@ -6,11 +6,10 @@ parse_buffer.py). Code and YAML are checked when they are read, not when they ar
 
 from __future__ import annotations
 
-import ast
 from typing import Any
 
 from seamless_dask_cache.celltypes._errors import wrong_buffer, wrong_value
-from seamless_dask_cache.celltypes.ipython import without_magics
+from seamless_dask_cache.celltypes.ipython import check_python, without_magics
 from seamless_dask_cache.checksum import BytesLike
 
 
@@ -40,14 +39,14 @@ def deserialize(buffer: BytesLike, celltype: str) -> str:
     try:
         text = str(buffer, "utf-8").rstrip("\n")
         _check(text, celltype)
-    except (ValueError, SyntaxError, RecursionError, MemoryError) as exc:
+    except (ValueError, SyntaxError, RecursionError, MemoryError, OverflowError) as exc:
         raise wrong_buffer(buffer, celltype, exc) from None
     return text
 
 
 def _check(text: str, celltype: str) -> None:
     if celltype == "python":
-        ast.parse(text, filename="<python cell>")
+        check_python(text)
     elif celltype == "ipython":
         _check_ipython(text)
     elif celltype == "yaml":
@@ -56,9 +55,9 @@ def _check(text: str, celltype: str) -> None:
 
 def _check_ipython(text: str) -> None:
     try:
-        ast.parse(text, filename="<ipython cell>")
+        check_python(text)
     except SyntaxError:
-        ast.parse(without_magics(text), filename="<ipython cell>")
+        check_python(without_magics(text))
 
 
 def _check_yaml(text: str) -> None:
