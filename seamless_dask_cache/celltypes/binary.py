@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from seamless_dask_cache.celltypes import NPY_MAGIC
 from seamless_dask_cache.celltypes._errors import wrong_buffer, wrong_value
-from seamless_dask_cache.celltypes.npy import MAGIC, copy_of, npy_frames, read_npy
+from seamless_dask_cache.celltypes.npy import copy_of, npy_frames, read_npy
 from seamless_dask_cache.checksum import BytesLike
 
 
@@ -24,7 +25,7 @@ def serialize(value: Any, celltype: str = "binary") -> bytes:
     CellTypeError
         For objects, masked arrays, ragged lists, and types that .npy can't tell.
     """
-    if isinstance(value, bytes) and value.startswith(MAGIC):
+    if isinstance(value, bytes) and value.startswith(NPY_MAGIC):
         return value
     if isinstance(value, np.ma.MaskedArray):
         raise wrong_value(value, celltype, "a .npy buffer has no mask")
