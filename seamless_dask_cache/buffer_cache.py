@@ -236,6 +236,8 @@ class BufferCache:
                 raise ReferenceCountError(f"decref of {key}, which has no references")
             entry.references -= 1
             self._drop_if_unwanted(key, entry)
+            if not entry.references and entry.tempref is not None:
+                self._evict()  # from now on only the tempref holds it
 
     def tempref(
         self,
