@@ -181,6 +181,8 @@ def main() -> None:
     for name in modules:
         importlib.import_module(name)
     distributions.environment()  # what is installed is the same for all
+    if "numba" in modules:
+        sys.modules["numba"].vectorize(lambda x: x + 1)(3)  # what all that it compiles needs
     gc.freeze()
     report = {folder.name: _in_a_child(folder, mode) for folder in sorted(Path(root).iterdir())}
     print(json.dumps(report))

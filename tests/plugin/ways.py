@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import dask
-from clusters import kill_server, wait_until_forgotten
+from clusters import forking, kill_server, wait_until_forgotten
 from distributed import Client, LocalCluster
 
 import seamless_dask_cache as sdc
@@ -38,6 +38,7 @@ def validating(**options):
     settings = {"n_workers": 2, "threads_per_worker": 1, "processes": False, **options}
     with (
         dask.config.set(VALIDATED),
+        forking() if settings["processes"] else contextlib.nullcontext(),
         LocalCluster(
             dashboard_address=":0",
             scheduler_kwargs={"dashboard": False},
