@@ -6,7 +6,6 @@ A way is a function of a client that returns a plain value and leaves no key beh
 from __future__ import annotations
 
 import contextlib
-import gc
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -65,7 +64,6 @@ def counted(client, cache, program):
     """What a program gives, and what the cache counted meanwhile; nothing is held afterwards."""
     before = cache.stats()
     value = program(client)
-    gc.collect()  # tracebacks of errors hold futures
     assert cache.flush(30)
     wait_until_forgotten(client)
     client.cluster.scheduler.validate_state()
