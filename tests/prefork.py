@@ -1,7 +1,7 @@
 """Servers that are forked from a process that has imported all that a server needs.
 
 Starting an interpreter that imports the server takes a third of a second of processor time, a fork
-none; the tests start more than a thousand servers. A forked server has its own process, its own
+none, and the tests start servers by the hundred. A forked server has its own process, its own
 command line in ``sys.argv``, environment, folder and files as if it had been started anew, and ends
 as any other. That the command starts from nothing is tested where servers are what is tested.
 """
