@@ -8,6 +8,12 @@ import sys
 import pytest
 
 
+def pytest_collection_finish():
+    """Look no more through all modules of the tests, and what they import, for garbage."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def no_clusters_pile_up():
     """Let go of clusters that are closed.

@@ -15,6 +15,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from email.parser import HeaderParser
 from functools import lru_cache
 from hashlib import sha256
 from importlib.machinery import PathFinder
@@ -176,9 +177,9 @@ def environment_document() -> bytes:
 @lru_cache(maxsize=4)
 def _environment(search_path: tuple[str, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for distribution in distributions(path=list(search_path)):
-        name, version = _name_and_version(distribution)
-        found.setdefault(normalized(name), version)  # the first on the path is imported
+    for installed in _installed_on(search_path):
+        # The first on the path is imported.
+        found.setdefault(normalized(installed.name), installed.version)
     found["python"] = PYTHON.version
     return dict(sorted(found.items()))
 
@@ -280,19 +281,56 @@ def _index() -> dict[tuple[str, str], Owner]:
 def owners_on(search_path: tuple[str, ...]) -> dict[tuple[str, str], Owner]:
     """Return what is installed on a search path: folder and top-level name to its owner."""
     index: dict[tuple[str, str], Owner] = {}
-    for distribution in distributions(path=list(search_path)):
-        root = _root(distribution)
-        if root is None or _is_editable(distribution):
-            continue
-        name, version = _name_and_version(distribution)
-        for top in set(_top_levels(distribution)):
-            index[root, top] = _joined(index.get((root, top)), name, version)
+    for installed in _installed_on(search_path):
+        for top in installed.tops:
+            key = installed.root, top
+            index[key] = _joined(index.get(key), installed.name, installed.version)
     return index
 
 
+@dataclass(frozen=True, slots=True)
+class _Installed:
+    """A distribution, the folder of its modules, and their top-level names; none if editable."""
+
+    name: str
+    version: str
+    root: str
+    tops: frozenset[str]
+
+
+def _installed_on(search_path: tuple[str, ...]) -> Iterator[_Installed]:
+    for place in search_path:
+        yield from _installed_in(place, _state(place))
+
+
+def _state(place: str) -> tuple[int, ...] | None:
+    """Give what changes when something is installed there."""
+    try:
+        found = Path(place).stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
+
+
+# Programs add folders to their path, and to read what is in all the others takes a while.
+@lru_cache(maxsize=64)
+def _installed_in(place: str, state: tuple[int, ...] | None) -> tuple[_Installed, ...]:
+    return tuple(map(_read, distributions(path=[place])))
+
+
+def _read(distribution: Distribution) -> _Installed:
+    root = _root(distribution)
+    shared = root is not None and not _is_editable(distribution)
+    tops = frozenset(_top_levels(distribution)) if shared else frozenset()
+    return _Installed(*_name_and_version(distribution), root or "", tops)
+
+
 def _name_and_version(distribution: Distribution) -> tuple[str, str]:
-    metadata = distribution.metadata
-    return str(metadata["Name"]), str(metadata["Version"])
+    read = distribution.read_text
+    text = read("METADATA") or read("PKG-INFO") or read("") or ""  # "": an .egg-info that is a file
+    head, _, _ = text.partition("\n\n")  # what follows is a page for people
+    fields = HeaderParser().parsestr(head)
+    return str(fields["Name"]), str(fields["Version"])
 
 
 def _joined(present: Owner | None, name: str, version: str) -> Owner:
@@ -332,7 +370,12 @@ def _top_levels(distribution: Distribution) -> Iterator[str]:
         yield from listed.split()
         return
     record = distribution.read_text("RECORD") or distribution.read_text("installed-files.txt") or ""
+    last = ""
     for line in record.splitlines():
+        first, inside, _ = line.partition("/")
+        if inside and first == last:
+            continue  # a package may have thousands
+        last = first
         first, _, rest = line.partition(",")[0].strip('"').partition("/")
         if rest and first.isidentifier():
             yield first

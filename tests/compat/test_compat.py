@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,15 +25,20 @@ MODULES = (
     "tests/test_delayed.py",
 )
 SHARE = "0.05"
+# Of pytest, which programs of a few functions do not need, and each run of them would import.
+WITHOUT_PLUGINS = "-p no:hypothesispytest -p no:xdist -p no:asyncio"
 
 pytestmark = pytest.mark.timeout(900)  # three runs, each with a cluster of its own
 
 
-def compat(folder, *options):
+def compat(folder, *options, plugins=True):
     """Run the command; return its exit code and its report."""
     report = folder / "report.json"
     words = [sys.executable, "-m", "benchmarks", "compat", "--report", str(report), *options]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = os.environ if plugins else {**os.environ, "PYTEST_ADDOPTS": WITHOUT_PLUGINS}
+    done = subprocess.run(
+        words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     assert report.exists(), done.stdout + done.stderr
     return done.returncode, json.loads(report.read_text())
 
@@ -92,7 +98,7 @@ def test_command_tells_differences_from_chance(tmp_path):
     """What fails with the cache alone, and again, is named; what fails by chance is told apart."""
     program = tmp_path / "test_program.py"
     program.write_text(PROGRAM)
-    code, report = compat(tmp_path, "--modules", str(program))
+    code, report = compat(tmp_path, "--modules", str(program), plugins=False)
     assert code == 1
     assert short(report["different"]) == {"test_differs", "test_ends_the_process"}
     assert short(report["once"]) == {"test_fails_once"}
@@ -104,7 +110,8 @@ def test_command_repeats_only_what_passes_off(tmp_path):
     """Tests that fail with the cache off say nothing, and cost no time cold and warm."""
     program = tmp_path / "test_program.py"
     program.write_text(PROGRAM)
-    code, report = compat(tmp_path, "--modules", str(program), "-k", "passes or always")
+    chosen = ["--modules", str(program), "-k", "passes or always"]
+    code, report = compat(tmp_path, *chosen, plugins=False)
     assert code == 0
     assert report["runs"]["off"]["outcomes"] == {"passed": 1, "failed": 1}
     assert report["runs"]["cold"]["outcomes"] == report["runs"]["warm"]["outcomes"] == {"passed": 1}

@@ -198,6 +198,15 @@ def test_above_the_soft_cap_temprefs_give_way_and_references_do_not(clock):
     assert held(cache, 0, 1, 2, 5) == [0, 1, 2, 5] and cache.stats()["strong_bytes"] == 40
 
 
+def test_what_loses_its_last_reference_above_the_soft_cap_is_not_held_by_its_tempref(clock):
+    cache = BufferCache(10, 100, clock=clock)
+    for n in (1, 2):
+        cache.incref(checksum_of(n), make(n))
+        cache.tempref(checksum_of(n))
+    cache.decref(checksum_of(1))
+    assert held(cache, 1, 2) == [2] and cache.stats()["temprefs"] == 2
+
+
 def test_above_the_hard_cap_references_give_way_too(clock):
     cache = BufferCache(30, 50, clock=clock)
     for n in range(7):

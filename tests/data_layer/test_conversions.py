@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, note
 from hypothesis import strategies as st
 
 from seamless_dask_cache import Buffer, Checksum, classify_conversion, convert
@@ -101,13 +101,19 @@ values = {
 }
 
 
-@pytest.mark.parametrize("pair", ALLOWED, ids=_name)
+@pytest.mark.parametrize("source", CELLTYPES)
 @given(data=st.data())
-def test_every_conversion_keeps_to_its_class(pair, data):
-    """And gives a valid buffer of the other cell type."""
+def test_every_conversion_keeps_to_its_class(source, data):
+    """And gives a valid buffer of the other cell type, whichever of them it is."""
+    buffer = Buffer(serialize(data.draw(values[source]), source))
+    for pair in ALLOWED:
+        if pair[0] == source:
+            note(_name(pair))
+            keeps_to_its_class(buffer, pair)
+
+
+def keeps_to_its_class(buffer, pair):
     source, target = pair
-    content = serialize(data.draw(values[source]), source)
-    buffer = Buffer(content)
     try:
         converted = convert(buffer, source, target)
     except ConversionError:

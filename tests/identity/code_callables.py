@@ -167,7 +167,7 @@ def f(x): return x
     ),
     "numba.guvectorize": edit(
         "import numba, numpy as np\n@numba.guvectorize(['(f8[:], f8[:])'], '(n)->(n)')\n"
-        "def g(x, y):\n    y[:] = x + 1\ndef f(x): return g(np.ones(1))",
+        "def g(x, y):\n    y[0] = x[0] + 1\ndef f(x): return g(np.ones(1))",
         "+ 1",
         "+ 2",
     ),

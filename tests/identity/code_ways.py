@@ -40,7 +40,7 @@ from typing import Any
 import cloudpickle
 
 from seamless_dask_cache.errors import RefusedError
-from seamless_dask_cache.identity import Identifier
+from seamless_dask_cache.identity import Identifier, distributions
 
 _UNSHIPPABLE = (
     AttributeError,
@@ -180,6 +180,9 @@ def main() -> None:
     root, mode, *modules = sys.argv[1:]
     for name in modules:
         importlib.import_module(name)
+    distributions.environment()  # what is installed is the same for all
+    if "numba" in modules:
+        sys.modules["numba"].vectorize(lambda x: x + 1)(3)  # what all that it compiles needs
     gc.freeze()
     report = {folder.name: _in_a_child(folder, mode) for folder in sorted(Path(root).iterdir())}
     print(json.dumps(report))

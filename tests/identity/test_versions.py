@@ -187,3 +187,55 @@ def test_the_environment_is_a_document_with_a_checksum():
 def test_changing_the_answer_changes_nothing():
     distributions.environment().clear()
     assert distributions.environment()
+
+
+def test_a_longer_path_reads_nothing_again_but_what_changed(tmp_path, monkeypatch):
+    """Programs and tests add folders to the path; what is installed elsewhere stays as it was."""
+    looked, listed = [], importlib.metadata.distributions
+    monkeypatch.setattr(
+        distributions, "distributions", lambda path: looked.extend(path) or listed(path=path)
+    )
+    first, second = tmp_path / "first", tmp_path / "second"
+    _install(first, "one-made-up", "1.2", "one_made_up")
+    monkeypatch.syspath_prepend(first)
+    assert distributions.environment()["one-made-up"] == "1.2"
+    second.mkdir()
+    del looked[:]
+    monkeypatch.syspath_prepend(second)
+    assert distributions.environment()["one-made-up"] == "1.2"
+    assert looked == [str(second)]
+    _install(first, "two-made-up", "2", "two_made_up")
+    _install(second, "one-made-up", "3.4", "one_made_up")
+    del looked[:]
+    monkeypatch.syspath_prepend(tmp_path / "third")
+    found = distributions.environment()
+    assert (found["one-made-up"], found["two-made-up"]) == ("3.4", "2")
+    assert set(looked) == {str(tmp_path / "third"), str(second), str(first)}
+    assert distributions.owner_of("two_made_up") == Owner("two-made-up", "2")
+
+
+def test_what_a_distribution_says_for_people_does_not_name_it(tmp_path, monkeypatch):
+    _install(tmp_path, "one-made-up", "1.2", "one_made_up")
+    with (tmp_path / "one_made_up-1.2.dist-info" / "METADATA").open("a") as file:
+        file.write("Summary: one\n  Version: 3\n\nName: other\nVersion: 4\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert distributions.environment()["one-made-up"] == "1.2"
+    assert distributions.owner_of("one_made_up") == Owner("one-made-up", "1.2")
+
+
+def test_all_top_levels_of_a_distribution_are_its_own(tmp_path, monkeypatch):
+    """In whatever order the record lists them, and however many files each has."""
+    _install(tmp_path, "one-made-up", "1.2", *"abcd")
+    lines = [
+        "a_made_up/x.py",
+        "a_made_up/y.py",
+        "b_made_up.py",
+        '"c_made_up/a,b.py"',
+        "d_made_up/z",
+    ]
+    lines += ["a_made_up/z.py", "one_made_up-1.2.dist-info/RECORD", "../bin/e_made_up"]
+    record = tmp_path / "one_made_up-1.2.dist-info" / "RECORD"
+    record.write_text("".join(f"{line},sha256=a/b,1\n" for line in lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    owners = distributions.owners_on((str(tmp_path),))
+    assert {top for _, top in owners} == {f"{name}_made_up" for name in "abcd"}

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import subprocess
+import types
+
 import dask
+import prefork
 import pytest
 from clusters import cluster_of, kill_server
 from distributed.client import _global_clients
 
 import seamless_dask_cache as sdc
+from seamless_dask_cache import embedded
+
+
+@pytest.fixture(autouse=True, scope="module")
+def embedded_servers_are_forked():
+    """Start them in milliseconds; programs that tests run start theirs as they always do."""
+    forking = types.SimpleNamespace(Popen=prefork.Forked, DEVNULL=subprocess.DEVNULL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedded, "subprocess", forking)
+        yield
 
 
 @pytest.fixture(autouse=True)

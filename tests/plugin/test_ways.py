@@ -206,8 +206,13 @@ def replicated(client):
 
 
 def forgotten_by_the_client(client):
-    done = client.submit(increment, 1100)
-    fire_and_forget(done)
+    async def submitted():
+        # Both in one message: Dask keeps for ever what had ended when it was told to forget it.
+        future = client.submit(increment, 1100)
+        fire_and_forget(future)
+        return future
+
+    done = client.sync(submitted)
     wait(done)
     return done.result()
 

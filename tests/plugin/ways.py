@@ -6,12 +6,11 @@ A way is a function of a client that returns a plain value and leaves no key beh
 from __future__ import annotations
 
 import contextlib
-import gc
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import dask
-from clusters import kill_server, wait_until_forgotten
+from clusters import forking, kill_server, wait_until_forgotten
 from distributed import Client, LocalCluster
 
 import seamless_dask_cache as sdc
@@ -38,6 +37,7 @@ def validating(**options):
     settings = {"n_workers": 2, "threads_per_worker": 1, "processes": False, **options}
     with (
         dask.config.set(VALIDATED),
+        forking() if settings["processes"] else contextlib.nullcontext(),
         LocalCluster(
             dashboard_address=":0",
             scheduler_kwargs={"dashboard": False},
@@ -64,7 +64,6 @@ def counted(client, cache, program):
     """What a program gives, and what the cache counted meanwhile; nothing is held afterwards."""
     before = cache.stats()
     value = program(client)
-    gc.collect()  # tracebacks of errors hold futures
     assert cache.flush(30)
     wait_until_forgotten(client)
     client.cluster.scheduler.validate_state()

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import prefork
+
 DATA = Path(__file__).parents[1] / "data"
 
 
@@ -62,8 +64,9 @@ class Server:
         command = [*inside, sys.executable, "-m", "seamless_dask_cache.server", str(file)]
         command += ["--host", "127.0.0.1", "--port", "0", "--status-file", str(self.status_file)]
         command += ["--writable"] * writable
+        start = subprocess.Popen if inside else prefork.Forked
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen([*command, *options], stdout=log, stderr=log)
+            self.process = start([*command, *options], stdout=log, stderr=log)
 
     @property
     def status(self) -> dict[str, Any]:
