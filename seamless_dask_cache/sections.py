@@ -22,11 +22,12 @@ class Section:
     Thread-safe. Sections that only read may nest.
     """
 
-    __slots__ = ("_depth", "_lock", "_put_off")
+    __slots__ = ("_depth", "_lock", "_put_off", "_running")
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._depth = 0
+        self._running = False
         self._put_off: deque[Callable[[], object]] = deque()
 
     def __enter__(self) -> None:
@@ -34,12 +35,19 @@ class Section:
         self._depth += 1
 
     def __exit__(self, *_: object) -> None:
-        try:
-            while self._depth == 1 and self._put_off:
-                self._run(self._put_off.popleft())
-        finally:
-            self._depth -= 1
-            self._lock.release()
+        self._depth -= 1
+        is_outermost = not self._depth
+        self._lock.release()
+        # Each of them enters the section by itself, and leaves the others to this loop.
+        while is_outermost and self._put_off and not self._running:
+            self._running = True
+            try:
+                while self._put_off:
+                    self._run(self._put_off.popleft())
+            except IndexError:  # another thread took the last one
+                pass
+            finally:
+                self._running = False
 
     def put_off(self, call: Callable[[], object]) -> bool:
         """Let a call wait for the end of the section that this thread is in, if it is in one.

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import http.server
 import inspect
+import json
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import dask
@@ -16,7 +19,14 @@ import pytest
 from clusters import cluster_of, kill_server
 
 import seamless_dask_cache as sdc
-from seamless_dask_cache import Buffer, CacheMissError, Checksum, get_buffer_cache, local
+from seamless_dask_cache import (
+    Buffer,
+    CacheMissError,
+    Checksum,
+    get_buffer_cache,
+    local,
+    recomputation,
+)
 from seamless_dask_cache.results import dump_result, load_result
 from seamless_dask_cache.storage import DirectoryStore
 
@@ -300,6 +310,133 @@ def test_what_a_plugin_ran_is_computed_again(home):
         gc.collect()
         assert load_result(checksum.fingertip_sync().content) == value == second(first(3000), 3)
         cache.disable()
+
+
+def grown(values):
+    return [*values, len(values)]
+
+
+def taken_from(values):
+    return values.pop()
+
+
+def looked_at(values):
+    return sum(values)
+
+
+def both(taken, seen):
+    return [taken, seen] * 3000
+
+
+def recorded(home, graph):
+    """The checksum of a result that a cluster recorded."""
+    with cluster_of() as client:
+        cache = sdc.enable(client, cache_dir=home, min_seconds=0, store_share=1e9)
+        client.compute(graph).result()
+        assert cache.flush(30)
+        call = sdc.transformation_checksum(graph)
+    found = local.local_cache().ask(lambda c: c.get_transformation_result(call))
+    return Checksum(found)
+
+
+@pytest.fixture
+def nothing_stored(monkeypatch):
+    """Everything has to be computed, with everything upstream."""
+
+    def resolve(checksum):
+        raise CacheMissError("not stored")
+
+    monkeypatch.setattr(recomputation, "resolve", resolve)
+
+
+def test_a_long_chain_is_computed_again(home, nothing_stored):
+    """Longer than Python's stack is deep."""
+    graph = dask.delayed(first)(3000)
+    for _ in range(400):
+        graph = dask.delayed(grown)(graph)
+    checksum = recorded(home, graph)
+    assert len(load_result(checksum.fingertip_sync().content)) == 3400
+
+
+def test_each_task_that_is_run_again_has_inputs_of_its_own(home, nothing_stored):
+    """One of two changes what both are given; on the cluster they share it, in their order."""
+    start = dask.delayed(first)(5)
+    graph = dask.delayed(both)(dask.delayed(taken_from)(start), dask.delayed(looked_at)(start))
+    checksum = recorded(home, graph)
+    apart = Checksum.of(dump_result([4, 10] * 3000).tobytes())
+    if checksum == apart:
+        assert checksum.fingertip_sync().checksum == apart
+    else:
+        with pytest.raises(CacheMissError, match=f"it gives {apart}"):
+            checksum.fingertip_sync()
+
+
+def test_a_result_on_record_that_is_wrong_is_found_out(home):
+    """It is not of the cell type; the source is at hand."""
+    client = local.local_cache()._connected()[0]
+    source, lie = Buffer([12], "plain"), Buffer("lie", "text")
+    client.set_expression(source.checksum, [0], "plain", "int", lie.checksum)
+    assert sdc.Expression(source.checksum, [0], "plain", "int").evaluate() == 12
+    assert sdc.Expression(source.checksum, [0], "plain", "int").get_checksum() != lie.checksum
+
+
+@pytest.mark.parametrize("body", [b"null", b"{}", b'"xyz"', b"\xff", b"[[]]"])
+def test_a_database_that_answers_anything(home, body):
+    """What is at hand needs none; what is not is missed, whatever it answers."""
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_PUT = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        with dask.config.set({"seamless-dask-cache.database": url}):
+            local.reset()
+            source = Buffer([12, body.hex()], "plain")
+            assert sdc.Expression(source.checksum, [0], "plain", "int").evaluate() == 12
+            for find in (Checksum.resolve, Checksum.fingertip_sync):
+                with pytest.raises(CacheMissError, match="nobody has"):
+                    find(Checksum.of(b"not here" + body))
+            local.reset()
+        server.shutdown()
+        thread.join(20)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"function": "planted_41.go", "code": "0" * 64, "args": []},
+        {"function": "List", "args": {}},
+        {"function": "List", "args": {"list": [{"call": 5}]}},
+        {"function": 5},
+        {"function": "os.system", "code": "0" * 64, "args": ["exit 1"]},
+        [],
+    ],
+)
+def test_recipes_that_somebody_made_up(home, tmp_path, monkeypatch, document):
+    """Nothing is imported for their sake, nothing is run, and it is a miss."""
+    (tmp_path / "planted_41.py").write_text("raise SystemExit(3)")
+    monkeypatch.syspath_prepend(tmp_path)
+    client = local.local_cache()._connected()[0]
+    recipe = json.dumps(document, indent=2, sort_keys=True) + "\n"
+    transformation = Checksum.of(recipe.encode())
+    result = Checksum.of(b"of it" + recipe.encode())
+    client.set_transformation_result(transformation, result)
+    monkeypatch.setattr(type(client), "recipes", lambda self, **_: [{"recipe": recipe}])
+    with pytest.raises(CacheMissError, match=transformation.hex()):
+        result.fingertip_sync()
+    assert "planted_41" not in sys.modules
 
 
 def test_recipes_that_nobody_understands(home):
