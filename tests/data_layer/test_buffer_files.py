@@ -119,7 +119,6 @@ def test_memory_above_2_gib_is_used_without_a_copy(large):
             digest.update(bytes(2**20))
         digest.update(bytes(10))
         assert checksum.hex() == digest.hexdigest()
-        assert checksum.resolve() is buffer
         buffer.content.release()
 
 

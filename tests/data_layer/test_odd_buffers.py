@@ -24,7 +24,7 @@ from seamless_dask_cache import (
     deserialize,
     serialize,
 )
-from seamless_dask_cache.celltypes.ipython import to_python
+from seamless_dask_cache.celltypes import ipython
 from seamless_dask_cache.sections import Section
 
 STREAM = serialize({"a": np.zeros(3), "b": [np.ones(2)]}, "mixed")
@@ -144,13 +144,17 @@ def test_what_python_only_warns_of_is_python():
         assert deserialize(b"%ls\n" + rb's = "\d"', "ipython")
 
 
-def test_many_magics_take_no_longer_each():
+def test_many_magics_are_found_at_once(monkeypatch):
     """4,000 lines, which took minutes when each was looked for anew; none is one in a text."""
+    parsed = []
+    check = ipython.check_python
+    monkeypatch.setattr(ipython, "check_python", lambda text: parsed.append(1) or check(text))
     code = '%ls\nx = """\n%ls\n!ls\n"""\nif x:\n    !ls {x}\n' * 600
     translated = convert(code.encode(), "ipython", "python").get_value("python")
     assert translated.count("run_line_magic") == translated.count("system(") == 600
     assert translated.count('"""\n%ls\n!ls\n"""') == 600
-    assert to_python("y = (1\n% 2)\n!ls") == "y = (1\n% 2)\nget_ipython().system('ls')"
+    assert len(parsed) < 10
+    assert ipython.to_python("y = (1\n% 2)\n!ls") == "y = (1\n% 2)\nget_ipython().system('ls')"
 
 
 # The buffer cache, interrupted by itself ----------------------------------------------------------
@@ -188,6 +192,24 @@ def test_references_that_garbage_takes_back_in_the_middle():
     held = cache._strong.entries.values()
     assert stats["strong_bytes"] == sum(entry.nbytes for entry in held)
     cache.clear()
+
+
+def test_what_changes_a_cache_from_inside_is_put_off():
+    """As a ``__del__`` would do it, halfway through another call."""
+    cache, name = BufferCache(300, 600), Checksum.of(b"x")
+    cache.incref(name)
+    with cache._lock:
+        cache.decref(name)
+        cache.incref(name, Buffer(b"x"))
+        kept = cache.tempref(name)
+        assert cache.references(name) == 1 and cache.get(name) is None
+    assert cache.references(name) == 1 and cache.get(name).content == b"x"
+    with cache._lock:
+        kept.clear()
+        cache.register(Buffer(b"y"))
+        cache.clear()
+        assert cache.stats()["temprefs"] == cache.references(name) == 1
+    assert cache.stats()["temprefs"] == cache.references(name) == 0
 
 
 def test_what_comes_inside_of_a_section_comes_after_it():
