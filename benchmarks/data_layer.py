@@ -6,7 +6,6 @@ with a file, this side brings it to the disk and checks nothing; numpy leaves it
 
 from __future__ import annotations
 
-import gc
 import io
 import statistics
 import tempfile
@@ -17,22 +16,13 @@ import click
 import numpy as np
 from rich.table import Table
 
-from benchmarks.tables import show, verdict
+from benchmarks.tables import seconds, show, verdict
 from seamless_dask_cache import Buffer, BufferCache, Checksum, deserialize, serialize
 
 NUMBERS = 10_000_000
 MUST, AIM = 1.2, 1.0
 BUFFERS = 1_000
 CALLS = 100_000
-
-
-def seconds(function):
-    gc.collect()
-    started = time.perf_counter()
-    found = function()
-    taken = time.perf_counter() - started
-    del found
-    return taken
 
 
 def saved(array):

@@ -8,13 +8,11 @@ are read, which has rows of its own. Who writes into a mapped array copies its p
 from __future__ import annotations
 
 import contextlib
-import gc
 import hashlib
 import os
 import pickle
 import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import click
@@ -22,22 +20,13 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from benchmarks.tables import show, verdict
+from benchmarks.tables import seconds, show, verdict
 from seamless_dask_cache.results import dump_result, load_result
 from seamless_dask_cache.storage import DirectoryStore, private_memory
 
 NUMBERS = 10_000_000
 SMALL = 12_500
 MANY = 1000
-
-
-def seconds(function):
-    gc.collect()
-    started = time.perf_counter()
-    found = function()
-    taken = time.perf_counter() - started
-    del found
-    return taken
 
 
 def add_one(array):

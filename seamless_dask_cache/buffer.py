@@ -92,6 +92,21 @@ class Buffer:
         content = self._content
         return isinstance(content, bytes) or isinstance(content.obj, bytes)
 
+    def fixed(self) -> Buffer:
+        """Return a buffer whose content cannot change: this one, or a copy.
+
+        Raises
+        ------
+        ValueError
+            When the content has changed since the checksum was computed.
+        """
+        if self.is_fixed:
+            return self
+        copy = Buffer(bytes(self._content))
+        if Checksum.of(copy._content) != self.get_checksum():
+            raise ValueError(f"the memory of buffer {self.get_checksum()} has changed")
+        return copy
+
     def incref(self) -> None:
         """Keep the buffer in memory, found by its checksum, until `decref`.
 

@@ -14,7 +14,6 @@ it comes back.
 from __future__ import annotations
 
 import functools
-import heapq
 import math
 import os
 import time
@@ -27,7 +26,7 @@ from seamless_dask_cache.checksum import Checksum, checksum_hex
 from seamless_dask_cache.errors import ReferenceCountError
 from seamless_dask_cache.sections import Section
 from seamless_dask_cache.strong_store import Entry, StrongStore, checked_caps
-from seamless_dask_cache.temprefs import Alarm, TempRef
+from seamless_dask_cache.temprefs import Alarm, Endings, TempRef
 
 if TYPE_CHECKING:
     from seamless_dask_cache.buffer import Buffer
@@ -84,10 +83,8 @@ class BufferCache:
         self._clock = clock
         self._weak: weakref.WeakValueDictionary[str, Buffer] = weakref.WeakValueDictionary()
         self._strong = StrongStore()
-        self._endings: list[tuple[float, str]] = []
-        self._alarm = Alarm(self._end_faded_now) if clock is time.monotonic else None
+        self._endings = Endings(self._new_alarm())
         self._counts = dict.fromkeys(_COUNTED, 0)
-        self._caps: tuple[int, int] | None = None
         if soft_cap is not None or hard_cap is not None:
             self.set_caps(soft_cap, hard_cap)
 
@@ -96,12 +93,12 @@ class BufferCache:
     @property
     def soft_cap(self) -> int:
         """Bytes above which temprefs hold no more."""
-        return self._read_caps()[0]
+        return self._strong.caps()[0]
 
     @property
     def hard_cap(self) -> int:
         """Bytes above which nothing holds any more."""
-        return self._read_caps()[1]
+        return self._strong.caps()[1]
 
     def set_caps(self, soft_cap: int | None = None, hard_cap: int | None = None) -> None:
         """Change how many bytes may be held; what is above is let go of at once.
@@ -118,8 +115,7 @@ class BufferCache:
         """
         caps = checked_caps(soft_cap, hard_cap)
         with self._lock:
-            self._caps = caps
-            self._evict()
+            self._strong.set_caps(*caps)
 
     def set_cost(
         self,
@@ -165,13 +161,13 @@ class BufferCache:
             When its memory has changed since its checksum was computed.
         """
         key = buffer.get_checksum().hex()
-        buffer = _fixed(buffer)
+        buffer = buffer.fixed()
         if self._lock.put_off(functools.partial(self.register, buffer)):
             return buffer
         with self._lock:
             self._end_faded()
             known = self._adopt(key, buffer)
-            self._evict()
+            self._strong.evict()
             return known
 
     def get(self, checksum: Key) -> Buffer | None:
@@ -203,7 +199,7 @@ class BufferCache:
             return
         with self._lock:
             self._interest(key, buffer).references += 1
-            self._evict()
+            self._strong.evict()
 
     def decref(self, checksum: Key) -> None:
         """Take back one `incref`.
@@ -223,7 +219,7 @@ class BufferCache:
                 raise ReferenceCountError(f"decref of {key}, which has no references")
             entry.references -= 1
             self._strong.drop_if_unwanted(key)
-            self._evict()  # a tempref that is left holds less
+            self._strong.evict()  # a tempref that is left holds less
 
     def tempref(
         self,
@@ -268,10 +264,9 @@ class BufferCache:
                 ending = entry.tempref.ends_at()
                 entry.tempref.renew(given)
             if entry.tempref.ends_at() < ending:
-                heapq.heappush(self._endings, (entry.tempref.ends_at(), key))
+                self._endings.add(entry.tempref.ends_at(), key)
             tempref = entry.tempref
-            self._evict()
-            self._set_alarm()
+            self._strong.evict()
             return tempref
 
     def references(self, checksum: Key) -> int:
@@ -292,7 +287,7 @@ class BufferCache:
         with self._lock:
             before = self._strong.nbytes
             self._end_faded()
-            self._evict()
+            self._strong.evict()
             return before - self._strong.nbytes
 
     def clear(self) -> None:
@@ -353,32 +348,17 @@ class BufferCache:
         if not self._endings:
             return
         now = self._clock()
-        while self._endings and self._endings[0][0] <= now:
-            _, key = heapq.heappop(self._endings)
+        for key in self._endings.due(now):
             entry = self._strong.entries.get(key)
-            if entry is not None and entry.tempref is not None:
-                self._end_if_faded(key, entry, entry.tempref.ends_at(), now)
-
-    def _end_if_faded(self, key: str, entry: Entry, ends: float, now: float) -> None:
-        if ends > now:  # it was refreshed
-            heapq.heappush(self._endings, (ends, key))
-            return
-        entry.tempref = None
-        self._counts["faded"] += 1
-        self._strong.drop_if_unwanted(key)
-
-    def _evict(self) -> None:
-        if self._strong.nbytes:
-            self._strong.evict(*self._read_caps())
-
-    def _read_caps(self) -> tuple[int, int]:
-        if self._caps is None:
-            self._caps = checked_caps(None, None)
-        return self._caps
-
-    def _set_alarm(self) -> None:
-        if self._alarm is not None and self._endings:
-            self._alarm.set(self._endings[0][0])
+            if entry is None or entry.tempref is None:
+                continue
+            ends = entry.tempref.ends_at()
+            if ends > now:  # it was refreshed
+                self._endings.add(ends, key)
+                continue
+            entry.tempref = None
+            self._counts["faded"] += 1
+            self._strong.drop_if_unwanted(key)
 
     # Called by others -----------------------------------------------------------------------------
 
@@ -394,13 +374,15 @@ class BufferCache:
     def _end_faded_now(self) -> None:
         with self._lock:
             self._end_faded()
-            self._set_alarm()
+            self._endings.set_alarm()
+
+    def _new_alarm(self) -> Alarm | None:
+        return Alarm(self._end_faded_now) if self._clock is time.monotonic else None
 
     def _after_fork(self) -> None:
         # Locks that other threads held are held forever here, and timers do not run on.
         self._lock = Section()
-        if self._alarm is not None:
-            self._alarm = Alarm(self._end_faded_now)
+        self._endings.set_alarm(self._new_alarm())
 
 
 def _checked(checksum: Key, buffer: Buffer | None) -> tuple[str, Buffer | None]:
@@ -409,17 +391,7 @@ def _checked(checksum: Key, buffer: Buffer | None) -> tuple[str, Buffer | None]:
         return key, None
     if buffer.get_checksum() != key:
         raise ValueError(f"the buffer has checksum {buffer.get_checksum()}, not {key}")
-    return key, _fixed(buffer)
-
-
-def _fixed(buffer: Buffer) -> Buffer:
-    """Give a buffer whose content cannot change: a copy, if need be."""
-    if buffer.is_fixed:
-        return buffer
-    copy = type(buffer)(bytes(buffer.content))
-    if Checksum.of(copy.content) != buffer.get_checksum():
-        raise ValueError(f"the memory of buffer {buffer.get_checksum()} has changed")
-    return copy
+    return key, buffer.fixed()
 
 
 _cache = BufferCache()

@@ -53,7 +53,13 @@ class Call(NamedTuple):
         return self.node({name: values[name] for name in self.inputs})
 
 
-def rebuild(checksum: str, document: Document, modules: Iterable[str], resolve: Resolve) -> Call:
+def rebuild(
+    checksum: str,
+    document: Document,
+    modules: Iterable[str],
+    resolve: Resolve,
+    versions: str = "exact",
+) -> Call:
     """Make the call that a recipe describes.
 
     Parameters
@@ -66,13 +72,15 @@ def rebuild(checksum: str, document: Document, modules: Iterable[str], resolve: 
         Where its function may be defined.
     resolve : callable
         Gives the value of a buffer, from its checksum and cell type.
+    versions : str
+        How far versions of installed distributions count, as they did when it was recorded.
 
     Raises
     ------
     NotAtHandError
         When its code or an input is not to be had, or is another one by now.
     """
-    identifier = Identifier(versions="exact")
+    identifier = Identifier(versions=versions)
     functions = _Functions(identifier, tuple(modules))
     reason = NotAtHandError("it was not recorded how it is called")
     for function in _callees(functions, document):

@@ -146,7 +146,8 @@ class _Recomputation:
             raise NotAtHandError("its recipe is not on record")
         try:
             document = orjson.loads(found[0]["recipe"])
-            return rebuild(transformation, document, self._modules(document), _value_of_buffer)
+            modules, versions = self._modules(document), local_cache().settings.versions
+            return rebuild(transformation, document, modules, _value_of_buffer, versions)
         except NotAtHandError:
             raise
         except Exception as error:

@@ -53,6 +53,18 @@ class StrongStore:
         self.nbytes = 0
         self.evicted = 0
         self._costs: dict[str, Cost] = {}
+        self._caps: tuple[int, int] | None = None
+
+    def caps(self) -> tuple[int, int]:
+        """Give the soft and the hard cap; without any, the configured ones from now on."""
+        if self._caps is None:
+            self._caps = checked_caps(None, None)
+        return self._caps
+
+    def set_caps(self, soft_cap: int, hard_cap: int) -> None:
+        """Change the caps, and let go of what is above."""
+        self._caps = soft_cap, hard_cap
+        self.evict()
 
     def set_cost(
         self, key: str, download: DownloadProfile | None, recomputation: float | None
@@ -93,8 +105,11 @@ class StrongStore:
             self._let_go(entry)
         self.entries.clear()
 
-    def evict(self, soft_cap: int, hard_cap: int) -> None:
-        """Let go of what is above the caps: of temprefs above the first, of all above the other."""
+    def evict(self) -> None:
+        """Let go of what is above the caps: above the soft one, of what only temprefs hold."""
+        if not self.nbytes:
+            return
+        soft_cap, hard_cap = self.caps()
         if self.nbytes > soft_cap:
             # A little more than needed, so that not each further buffer asks who is next.
             fading = [item for item in self._held() if not item[1].references]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from seamless_dask_cache.errors import ConfigurationError
 
@@ -105,6 +106,47 @@ class TempRef:
 
     def __repr__(self) -> str:
         return f"<TempRef: interest {self.current_interest():.3g} of {self._interest:.3g}>"
+
+
+class Endings:
+    """When which tempref is to be looked at, because it ends unless it was refreshed.
+
+    Parameters
+    ----------
+    alarm : Alarm, optional
+        Set to the earliest time.
+
+    Notes
+    -----
+    Not thread-safe: `BufferCache` has the lock.
+    """
+
+    def __init__(self, alarm: Alarm | None) -> None:
+        self._heap: list[tuple[float, str]] = []
+        self._alarm = alarm
+
+    def __bool__(self) -> bool:
+        return bool(self._heap)
+
+    def add(self, at: float, key: str) -> None:
+        """Note a time for a checksum (hex)."""
+        heapq.heappush(self._heap, (at, key))
+        self.set_alarm()
+
+    def set_alarm(self, alarm: Alarm | None = None) -> None:
+        """Set the alarm to the earliest time, or a new one, where there is one."""
+        self._alarm = alarm or self._alarm
+        if self._alarm is not None and self._heap:
+            self._alarm.set(self._heap[0][0])
+
+    def due(self, now: float) -> Iterator[str]:
+        """Take out, one by one, the checksums whose time has come."""
+        while self._heap and self._heap[0][0] <= now:
+            yield heapq.heappop(self._heap)[1]
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._heap.clear()
 
 
 class Alarm:
