@@ -55,13 +55,20 @@ class Bar:
             if monotonic() >= self._due:
                 self._draw()
 
-    def hide(self) -> None:
-        """Remove the bar from the terminal, until more is read."""
+    def make_room(self, write: Callable[[], object]) -> None:
+        """Remove the bar from the terminal, and write something, before it appears again.
+
+        Parameters
+        ----------
+        write : callable
+            Whoever tells of bytes waits until it has returned: their bar would come in between.
+        """
         with self._lock:
             if self._progress is not None and self._visible:
                 self._progress.stop()
                 self._visible = False
                 self._due = monotonic() + _PAUSE
+            write()
 
     def _draw(self) -> None:
         if self._progress is None:

@@ -42,7 +42,7 @@ class Terminal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._hide()
+        self._alone(lambda: None)
 
     def expect(self, total: Callable[[], int | None]) -> None:
         """Say how many bytes will be read, for those who want to know; None when nobody can."""
@@ -59,9 +59,8 @@ class Terminal:
         SystemExit
             When it cannot be written; that has been told.
         """
-        self._hide()
         try:
-            _write(line)
+            self._alone(lambda: _write(line))
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -75,13 +74,15 @@ class Terminal:
 
     def remark(self, text: str) -> None:
         """Write a line to standard error."""
-        self._hide()
         if sys.stderr is not None:
-            print(f"{self.program}: {text}", file=sys.stderr, flush=True)
+            line = f"{self.program}: {text}"
+            self._alone(lambda: print(line, file=sys.stderr, flush=True))
 
-    def _hide(self) -> None:
+    def _alone(self, write: Callable[[], object]) -> None:
         if self._bar:
-            self._bar.hide()
+            self._bar.make_room(write)
+        else:
+            write()
 
 
 def one_line(name: str) -> str:

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ from checksum_runs import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seamless_dask_cache.checksum_commands import compressed, lists
+from seamless_dask_cache.checksum_commands import bar, compressed, lists
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["plain", "two words", "back\\slash", "new\nline", "carriage\rreturn", " blank", "*star"]
@@ -325,6 +326,25 @@ def test_results_do_not_get_into_the_bar(folder):
     assert shown.count(b"two words") == 1
     assert b"reading" in shown
     assert not re.search(rb"reading(?:(?!\x1b\[2K).)*[0-9a-f]{64}", shown, re.S)
+
+
+def test_no_bar_comes_between_what_is_written(monkeypatch):
+    """A thread that has read on in the meantime waits until the line is there."""
+    monkeypatch.setattr(bar, "_PAUSE", 0)
+    shown = bar.Bar(at_once=True)
+    shown.note(1)
+    visible = []
+    reader = threading.Thread(target=shown.note, args=[1])
+
+    def write():
+        reader.start()
+        reader.join(0.3)  # it would long have drawn
+        visible.append(shown._visible)
+
+    shown.make_room(write)
+    reader.join(20)
+    assert visible == [False] and not reader.is_alive()
+    shown.make_room(lambda: None)
 
 
 def test_short_work_shows_no_bar(folder):
