@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from seamless_dask_cache import config
+    from seamless_dask_cache import config, stores
     from seamless_dask_cache.buffer import Buffer
     from seamless_dask_cache.buffer_cache import BufferCache, get_buffer_cache
     from seamless_dask_cache.buffer_info import BufferInfo
@@ -33,10 +33,14 @@ if TYPE_CHECKING:
         ConfigurationError,
         ConversionError,
         CorruptBufferError,
+        CorruptDatasetError,
         DatabaseConflictError,
         DatabaseError,
         DatabaseUnavailableError,
+        DatasetError,
+        DatasetNameError,
         ExpressionError,
+        MissingDatasetError,
         ReferenceCountError,
         RefusedError,
         SeamlessDaskCacheError,
@@ -72,13 +76,17 @@ _HOMES = {
     "ConfigurationError": "errors",
     "ConversionError": "errors",
     "CorruptBufferError": "errors",
+    "CorruptDatasetError": "errors",
     "DatabaseClient": "database",
     "DatabaseConflictError": "errors",
     "DatabaseError": "errors",
     "DatabaseUnavailableError": "errors",
+    "DatasetError": "errors",
+    "DatasetNameError": "errors",
     "Expression": "expression",
     "ExpressionError": "errors",
     "File": "identity",
+    "MissingDatasetError": "errors",
     "ReferenceCountError": "errors",
     "RefusedError": "errors",
     "SeamlessDaskCacheError": "errors",
@@ -93,6 +101,7 @@ _HOMES = {
     "get_buffer_cache": "buffer_cache",
     "register_identity": "identity",
     "serialize": "celltypes",
+    "stores": "",
     "transformation_checksum": "transformation",
     "value_checksum": "identity",
 }
@@ -111,13 +120,17 @@ __all__ = [
     "ConfigurationError",
     "ConversionError",
     "CorruptBufferError",
+    "CorruptDatasetError",
     "DatabaseClient",
     "DatabaseConflictError",
     "DatabaseError",
     "DatabaseUnavailableError",
+    "DatasetError",
+    "DatasetNameError",
     "Expression",
     "ExpressionError",
     "File",
+    "MissingDatasetError",
     "ReferenceCountError",
     "RefusedError",
     "SeamlessDaskCacheError",
@@ -133,6 +146,7 @@ __all__ = [
     "get_buffer_cache",
     "register_identity",
     "serialize",
+    "stores",
     "transformation_checksum",
     "value_checksum",
 ]

@@ -13,6 +13,10 @@
     |   +-- DatabaseConflictError      the server refused a contradictory write (HTTP 409)
     +-- RefusedError              a function or a value has no certain identity
     +-- StoreError                a buffer store could not be written
+    +-- DatasetError            a named store has a dataset that can't be used
+    |   +-- DatasetNameError         a name that is no safe file name
+    |   +-- MissingDatasetError      there is no dataset of that name
+    |   +-- CorruptDatasetError      its files are damaged, or not what their checksum says
     +-- ReferenceCountError       a reference to a buffer was taken back that nobody holds
     +-- ConfigurationError        an argument or a setting makes no sense
 """
@@ -80,6 +84,24 @@ class RefusedError(SeamlessDaskCacheError, TypeError):
 
 class StoreError(SeamlessDaskCacheError, OSError):
     """A buffer store could not be written."""
+
+
+class DatasetError(SeamlessDaskCacheError):
+    """A named store has a dataset that can't be used."""
+
+
+class DatasetNameError(DatasetError, ValueError):
+    """The name of a dataset is no safe file name."""
+
+
+class MissingDatasetError(DatasetError, KeyError, FileNotFoundError):
+    """A named store has no dataset of that name."""
+
+    __str__ = Exception.__str__
+
+
+class CorruptDatasetError(DatasetError, ValueError):
+    """The files of a dataset are damaged, or are not what their checksum says."""
 
 
 class ReferenceCountError(SeamlessDaskCacheError, ValueError):

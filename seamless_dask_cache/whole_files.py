@@ -7,8 +7,12 @@ import os
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from seamless_dask_cache.checksum import BytesLike
+
+if TYPE_CHECKING:
+    from typing import BinaryIO, Literal
 
 
 def write_whole(path: str | os.PathLike[str], frames: Iterable[BytesLike]) -> None:
@@ -67,6 +71,22 @@ def prepared(
             os.unlink(new)
 
 
+@contextlib.contextmanager
+def on_disk(path: str | os.PathLike[str], mode: Literal["wb", "xb"] = "wb") -> Iterator[BinaryIO]:
+    """Open a file for writing, whose content is on the disk when the context ends.
+
+    Parameters
+    ----------
+    path : str or path-like
+    mode : {"wb", "xb"}
+        Whether a file that is there is emptied, or an error.
+    """
+    with open(path, mode) as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def read_start(path: str | os.PathLike[str], nbytes: int) -> bytes:
     """Read so many bytes of a file, or all if there are less."""
     with open(path, "rb") as file:
@@ -92,7 +112,5 @@ def _is_special(path: str | os.PathLike[str]) -> bool:
 
 
 def _write_to_disk(path: str, frames: Iterable[BytesLike]) -> None:
-    with open(path, "xb") as file:
+    with on_disk(path, "xb") as file:
         file.writelines(frames)
-        file.flush()
-        os.fsync(file.fileno())

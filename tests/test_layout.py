@@ -41,7 +41,7 @@ LAYERS = [
         "config",
     },
     {"transformation", "local", "explanation", "auditing", "resolving", "expression"},
-    {"decorator", "cluster", "rebuilding", "recomputation"},
+    {"decorator", "cluster", "rebuilding", "recomputation", "stores"},
     {"cli", "checksum_commands"},
 ]
 FOR_SERVER = {"_version", "errors", "checksum", "json_text", "buffer_info", "storage"}
