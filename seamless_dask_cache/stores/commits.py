@@ -22,7 +22,7 @@ from typing import BinaryIO
 import orjson
 
 from seamless_dask_cache.errors import CorruptDatasetError
-from seamless_dask_cache.whole_files import flush_folder, on_disk, write_whole
+from seamless_dask_cache.whole_files import flush_folder, on_disk
 
 _JOURNAL = ".commit"
 
@@ -80,13 +80,20 @@ class Change:
         """
         replace, remove = self._replace, self._remove
         if len(replace) + len(remove) > 1:
-            plan = orjson.dumps({"replace": replace, "remove": remove})
-            write_whole(self._journal, [plan])
+            self._write_journal({"replace": replace, "remove": remove})
             # What was written belongs to the journal now, whatever happens here.
             self._replace = []
         _carry_out(self._folder, replace, remove)
         self._replace, self._remove = [], []
         _remove_journal(self._journal)
+
+    def _write_journal(self, plan: dict[str, list[str]]) -> None:
+        # Always under the same name, so that killed writers do not leave more and more of them.
+        part = _part_of(self._journal)
+        with on_disk(part) as file:
+            file.write(orjson.dumps(plan))
+        part.replace(self._journal)
+        flush_folder(self._folder)
 
 
 def journal_of(folder: Path, name: str) -> Path:

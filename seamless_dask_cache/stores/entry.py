@@ -186,9 +186,11 @@ class DatasetEntry:
         files = self._files
         with files.present():
             if mmap and files.can_be_mapped():
-                if verify:
-                    files.verify(files.mapped, MMAP_CHECKSUM)
-                return read_mapped(files.mapped)
+                # It may go away just now, with the data that it belongs to.
+                with contextlib.suppress(FileNotFoundError):
+                    if verify:
+                        files.verify(files.mapped, MMAP_CHECKSUM)
+                    return read_mapped(files.mapped)
             if verify:
                 files.verify(files.data, CHECKSUM)
             return read_pickle(files.data, self.store.pickler)
