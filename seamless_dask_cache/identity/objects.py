@@ -59,6 +59,7 @@ _FAMILIES = {
     "PIL": "images",
     "xarray": "labelled",
 }
+_OWN = f"{__name__.partition('.')[0]}."
 _registered: dict[type, Callable[[Any], Any]] = {}
 _registered_by_name: dict[str, Callable[[Any], Any]] = {}
 
@@ -129,13 +130,21 @@ def _declared(function: Callable[[Any], Any]) -> Handler:
         out.append(b"t" + text("declared"))
         encoder.constructed.append(type(value))
         try:
-            # The word is about the value; what its methods do is code as any other.
-            encoder.encode(type(value), out)
+            _encode_class(encoder, type(value), out)
             encoder.encode(_said(function, value), out)
         finally:
             encoder.constructed.pop()
 
     return handler
+
+
+def _encode_class(encoder: Encoder, kind: type, out: list[Piece]) -> None:
+    if kind.__module__.startswith(_OWN):
+        # What this package hands out is its content, in whatever way its classes come by it.
+        out.append(text(dotted(kind)))
+    else:
+        # The word is about the value; what its methods do is code as any other.
+        encoder.encode(kind, out)
 
 
 def _said(function: Callable[[Any], Any], value: Any) -> Any:

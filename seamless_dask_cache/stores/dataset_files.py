@@ -18,6 +18,8 @@ from seamless_dask_cache.stores.names import checked_name
 _log = logging.getLogger(__name__)
 
 _ATTEMPTS = 3
+# A commit, which readers wait for, takes about as long.
+_POLL_SECONDS = 0.005
 
 
 class DatasetFiles:
@@ -50,7 +52,8 @@ class DatasetFiles:
     def locked(self, timeout: float | None = None) -> Iterator[None]:
         """Hold the lock; what a writer that is no more had committed to is completed first."""
         seconds = self.timeout if timeout is None else timeout
-        with self.lock.acquire(timeout=-1 if seconds is None else seconds):
+        limit = -1 if seconds is None else seconds
+        with self.lock.acquire(timeout=limit, poll_interval=_POLL_SECONDS):
             complete(self.folder, self.name)
             yield
 

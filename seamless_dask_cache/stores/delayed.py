@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,10 @@ def get_delayed(entry: DatasetEntry, mmap: bool) -> Any:
     import dask
     from dask.base import tokenize
 
-    file, pickler = existing(entry).file, portable(entry.store.pickler)
+    read, file = Reading(portable(entry.store.pickler), mmap), existing(entry).file
     # The path alone would be the same key for whatever lies there.
-    key = f"read-{entry.name}-{tokenize(file.path, file.checksum, mmap)}"
-    return dask.delayed(read_dataset, pure=True)(file, pickler, mmap, dask_key_name=key)
+    key = f"read-{entry.name}-{tokenize(read, file.path, file.checksum)}"
+    return dask.delayed(read, pure=True)(file, dask_key_name=key)
 
 
 def write_dataset(
@@ -51,8 +52,27 @@ def write_dataset(
     return entry
 
 
-def read_dataset(file: File, pickler: Any, mmap: bool) -> Any:
-    """Read a dataset, in a task."""
-    path = Path(file)
-    store = DirectoryStore(path.parent, create_ok=False, pickler=arrived(pickler))
-    return store[path.name.removesuffix(".pickle")].get_data(mmap=mmap)
+@dataclass(frozen=True)
+class Reading:
+    """Reads a dataset, in a task.
+
+    Parameters
+    ----------
+    pickler : module, str or object
+        As `portable` gives it.
+    mmap : bool
+        As for `DatasetEntry.get_data`.
+    """
+
+    pickler: Any
+    mmap: bool
+
+    def __call__(self, file: File) -> Any:
+        """Load the data of a file."""
+        path = Path(file)
+        store = DirectoryStore(path.parent, create_ok=False, pickler=arrived(self.pickler))
+        return store[path.name.removesuffix(".pickle")].get_data(mmap=self.mmap)
+
+    def __seamless_identity__(self) -> Any:
+        """Give what the data depend on besides the file."""
+        return self.pickler, self.mmap

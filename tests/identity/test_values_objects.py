@@ -12,6 +12,7 @@ import pathlib
 import pickle
 import subprocess
 import sys
+import typing
 import weakref
 import zoneinfo
 
@@ -379,3 +380,18 @@ def test_a_large_array_in_pieces_is_the_array():
     array = np.arange(3_000_000.0).reshape(1000, 3000)
     assert not _differ(array[:, ::2], array[:, ::2].copy())
     assert not _differ(array.ravel()[::2], array.ravel()[::2].copy())
+
+
+class TextPair(typing.NamedTuple):
+    """With the annotations of this module, which are text."""
+
+    x: int
+    y: list[str]
+
+
+def test_types_that_are_named_as_text_are_no_reason_to_refuse():
+    """They stand in the class as references that hold code objects, which cannot be pickled."""
+    assert isinstance(TextPair.__annotations__["x"], typing.ForwardRef)
+    assert not _differ(TextPair(1, ["a"]), TextPair(1, ["a"]))
+    assert _differ(TextPair(1, ["a"]), TextPair(2, ["a"]))
+    assert _differ(typing.ForwardRef("int"), typing.ForwardRef("str"))
