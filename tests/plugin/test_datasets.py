@@ -97,14 +97,19 @@ def test_reading_is_identified_by_content(db, work, cache):
     assert hits(cache, mean(db["x"])) == (499.5, 1, 0), "another dataset"
 
 
-def test_metadata_count_for_who_gets_the_entry(db, work, cache):
-    """As the function may look at them."""
+@pytest.mark.parametrize("observe", [True, False])
+def test_metadata_count_for_who_gets_the_entry(db, work, cache_dir, observe):
+    """As the function may look at them, whether it is seen to or not."""
     described = dask.delayed(work.described)
-    assert hits(cache, described(db["x"]))[0] == ["m", 499.5]
-    db["x"].meta = {"unit": "km"}
-    assert hits(cache, described(db["x"])) == (["km", 499.5], 0, 1)
-    db["x"].meta = None
-    assert hits(cache, described(db["x"])) == ([None, 499.5], 0, 1)
+    with cluster_of() as client:
+        cache = sdc.enable(client, cache_dir=cache_dir, observe=observe)
+        assert hits(cache, described(db["x"])) == (["m", 499.5], 0, 1)
+        db["x"].meta = {"unit": "km"}
+        assert hits(cache, described(db["x"])) == (["km", 499.5], 0, 1)
+        db["x"].meta = None
+        assert hits(cache, described(db["x"])) == ([None, 499.5], 0, 1)
+        db["x"].meta = {"unit": "m"}
+        assert hits(cache, described(db["x"])) == (["m", 499.5], 1, 0)
 
 
 def test_a_mapped_dataset_is_a_hit_too(db, work, cache):
@@ -188,8 +193,9 @@ def test_saving_is_never_served_whoever_looks(db, cache_dir, observe):
         cache = sdc.enable(client, cache_dir=cache_dir, observe=observe)
         x = client.submit(np.arange, 7, key="seven")
         for _ in range(2):
-            db.put_delayed("seven", x).result()
-            db.put_delayed("eight", da.ones(8)).compute()
+            with dask.annotate(cache=True):  # the user's word for all that is computed
+                db.put_delayed("seven", x).result()
+                db.put_delayed("eight", da.ones(8)).compute()
             assert cache.flush(30)
             del db["seven"], db["eight"]
 

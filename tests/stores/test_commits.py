@@ -188,6 +188,11 @@ def test_content_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
         events.append(("rename", os.path.basename(target)))
         original(source, target)
 
+    def timed(path, ns, original=os.utime):
+        events.append(("time", path.name.partition(".x.")[2]))
+        original(path, ns=ns)
+
+    monkeypatch.setattr(os, "utime", timed)
     monkeypatch.setattr(os, "fsync", flushed)
     monkeypatch.setattr(os, "replace", renamed)
     monkeypatch.setattr("pathlib.Path.replace", lambda path, target: renamed(path, target))
@@ -195,7 +200,9 @@ def test_content_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     renames = [event for event in events if event[0] == "rename"]
     assert [name for _, name in renames] == [".x.commit", "x.mmap", "x.pickle", "x.json"]
     before_journal = events[: events.index(renames[0])]
-    assert {"pickle.part", "json.part", "mmap.part"} <= {name for _, name in before_journal}
+    for name in ("pickle.part", "json.part", "mmap.part", "commit.part"):
+        last = [event for event in before_journal if event[1] == name][-1]
+        assert last == ("flush", name), "its content and its time"
     after_journal = events[events.index(renames[0]) + 1 :]
     assert after_journal[0] == ("flush", "folder"), "the journal has its name for good"
     assert after_journal[-2:] == [("flush", "folder")] * 2, "so have the files, then it is gone"

@@ -351,6 +351,14 @@ def test_sorting(db):
         names("stats.rank")
 
 
+def test_what_is_deleted_while_it_is_sorted_comes_last(db, monkeypatch):
+    """Sorting is no snapshot."""
+    db["b"], db["c"] = "long" * 10, "short"
+    monkeypatch.setattr(type(db), "names", lambda self, pattern: ["a", "b", "c"])
+    for by in ("size", "time"):
+        assert db.sort(by)[-1].name == "a"
+
+
 def test_folders_below(db):
     """A folder of the folder is such a store, too."""
     below = db.subdb("deep")
