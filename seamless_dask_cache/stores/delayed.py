@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seamless_dask_cache.errors import ConfigurationError
+from seamless_dask_cache.errors import ConfigurationError, RefusedError
 from seamless_dask_cache.identity import File
 from seamless_dask_cache.stores.data_files import arrived, portable
 from seamless_dask_cache.stores.directory import DirectoryStore
@@ -19,13 +20,11 @@ def put_delayed(entry: DatasetEntry, data: Any, meta: Mapping[str, Any] | None) 
     import dask
     from dask.base import is_dask_collection
 
-    # The entry itself would be identified by the content that it is about to lose.
-    place = entry.store.__reduce__()
-    with dask.annotate(cache=False):
-        if is_dask_collection(data):
-            return dask.delayed(write_dataset, pure=False)(data, meta, place, entry.name)
-        if hasattr(data, "client") and hasattr(data, "key"):
-            return data.client.submit(write_dataset, data, meta, place, entry.name, pure=False)
+    write, key = Writing(entry.store, entry.name), f"put-{entry.name}-{uuid.uuid4().hex}"
+    if is_dask_collection(data):
+        return dask.delayed(write, pure=False)(data, meta, dask_key_name=key)
+    if hasattr(data, "client") and hasattr(data, "key"):
+        return data.client.submit(write, data, meta, key=key)
     raise ConfigurationError(
         f"put_delayed saves a Delayed, a Future or a Dask collection, not {data!r:.80}"
     )
@@ -42,14 +41,37 @@ def get_delayed(entry: DatasetEntry, mmap: bool) -> Any:
     return dask.delayed(read, pure=True)(file, dask_key_name=key)
 
 
-def write_dataset(
-    data: Any, meta: Mapping[str, Any] | None, place: tuple[Any, tuple[Any, ...]], name: str
-) -> DatasetEntry:
-    """Write a dataset, in a task."""
-    make, arguments = place
-    entry: DatasetEntry = make(*arguments)[name]
-    entry.put_data(data, meta)
-    return entry
+@dataclass(frozen=True)
+class Writing:
+    """Writes a dataset, in a task.
+
+    Parameters
+    ----------
+    store : DirectoryStore
+    name : str
+    """
+
+    store: DirectoryStore
+    name: str
+
+    def __call__(self, data: Any, meta: Mapping[str, Any] | None) -> DatasetEntry:
+        """Save data, and give the entry."""
+        entry = self.store[self.name]
+        entry.put_data(data, meta)
+        return entry
+
+    def __seamless_identity__(self) -> Any:
+        """Refuse: a task that writes is run each time, whoever vouches for it.
+
+        Raises
+        ------
+        RefusedError
+        """
+        raise RefusedError(f"it writes the dataset {self.name!r}")
+
+    def __dask_tokenize__(self) -> Any:
+        # Not by the content of the store, which it is about to change.
+        return type(self).__name__, str(self.store.path), self.name
 
 
 @dataclass(frozen=True)

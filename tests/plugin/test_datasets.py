@@ -188,14 +188,16 @@ def test_saving_is_never_served(db, client, cache):
 
 @pytest.mark.parametrize("observe", [True, False])
 def test_saving_is_never_served_whoever_looks(db, cache_dir, observe):
-    """The annotation counts, not only what is seen of a task."""
+    """Not even where the user vouches for everything; and `explain` says why."""
     with cluster_of() as client:
         cache = sdc.enable(client, cache_dir=cache_dir, observe=observe)
         x = client.submit(np.arange, 7, key="seven")
         for _ in range(2):
             with dask.annotate(cache=True):  # the user's word for all that is computed
                 db.put_delayed("seven", x).result()
-                db.put_delayed("eight", da.ones(8)).compute()
+                writing = db.put_delayed("eight", da.ones(8))
+                writing.compute()
+                assert "it writes the dataset 'eight'" in str(cache.explain(writing))
             assert cache.flush(30)
             del db["seven"], db["eight"]
 
