@@ -1,7 +1,7 @@
 """Measure this project.
 
 ``python -m benchmarks`` prints a table; so does it with the name of a group: checksums, compat,
-data-layer, hashing, hook, restore, scale, server, workloads.
+data-layer, datasets, hashing, hook, restore, scale, server, workloads.
 
 Without a name of a group, the cache is compared with plain Dask. Medians are quoted; where there is
 something to compare with, both sides run in turn.
@@ -18,6 +18,7 @@ from benchmarks import (
     clusters,
     compat,
     data_layer,
+    datasets,
     hashing,
     hook,
     restore,
@@ -43,6 +44,13 @@ def main(context: click.Context, runs: int, row: tuple[int, ...]) -> None:
 def checksums_command(runs: int, folder: Path | None) -> None:
     """Print what the checksum commands cost, beside those of the system."""
     checksums.run(runs, folder)
+
+
+@main.command("datasets")
+@click.option("--runs", default=5, show_default=True, help="Runs of each side, after one warm-up.")
+def datasets_command(runs: int) -> None:
+    """Print what named datasets cost, beside dirdb 0.1.0 and numpy."""
+    datasets.run(runs)
 
 
 @main.command("hashing")
