@@ -56,6 +56,5 @@ class BufferRequests(DatabaseTransport):
         """Give those of some checksums (hex) whose buffers the server has now."""
         wanted = list(dict.fromkeys(map(str, checksums)))
         answer = await self._send("GET", "/has-now", encoded_list(wanted))
-        return {
-            name for name, is_there in zip(wanted, decoded(answer or b""), strict=True) if is_there
-        }
+        are_there = decoded(answer or b"")
+        return {name for name, is_there in zip(wanted, are_there, strict=True) if is_there}

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seamless_dask_cache.stores.operations import given_order
+from seamless_dask_cache.stores.operations import ORDER, given_order
 from seamless_dask_cache.stores.records import Record
 
 if TYPE_CHECKING:
@@ -55,11 +55,14 @@ class Ancestor:
 
     @property
     def made_by(self) -> str:
-        """The operation with its parameters, such as ``smooth(width=3)``; empty if nobody said."""
+        """The operation with its parameters, such as ``smooth(width=3)``; empty if nobody said.
+
+        Without the order of the inputs, which are in order here.
+        """
         if self.operation is None:
             return ""
-        params = ", ".join(f"{name}={value!r}" for name, value in self.params)
-        return f"{self.operation}({params})"
+        shown = (f"{name}={value!r}" for name, value in self.params if name != ORDER)
+        return f"{self.operation}({', '.join(shown)})"
 
 
 @dataclass(frozen=True)

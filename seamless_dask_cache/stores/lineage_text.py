@@ -30,7 +30,7 @@ def tree(lineage: Lineage) -> str:
     --------
     >>> from seamless_dask_cache.stores.lineage import Ancestor, Lineage
     >>> print(tree(Lineage("1", {"1": Ancestor("1", "?")})))
-    ? (not in the store) [1]
+    ? [1] (not in the store)
     """
     drawing = _Drawing(lineage)
     return "\n\n".join("\n".join(drawing.lines(root)) for root in drawing.roots())

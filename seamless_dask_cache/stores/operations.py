@@ -7,6 +7,7 @@ parameter, `ORDER`, wherever they are not given in sorted order: ``a - b`` is no
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -160,8 +161,7 @@ def given_order(made: Provenance) -> tuple[str, ...]:
     """
     order = dict(made.params).get(ORDER)
     # Who writes a provenance by hand may mean something else by that name.
-    is_order = isinstance(order, tuple) and set(order) == set(range(len(made.input_ids)))
-    if not is_order or len(order) != len(made.input_ids):
+    if not isinstance(order, tuple) or Counter(order) != Counter(range(len(made.input_ids))):
         return made.input_ids
     return tuple(made.input_ids[place] for place in order)
 

@@ -92,9 +92,7 @@ hashed; give a tuple instead (at parameter 'by' -> [1])
 
 def _items(params: Params) -> Iterable[Any]:
     if isinstance(params, set | frozenset):
-        raise RefusedError(
-            f"params are a set, {_shown(params)}, which has no order; give a mapping"
-        )
+        raise RefusedError(f"params are a set, {_shown(params)}, which has no order; give a dict")
     if isinstance(params, Mapping):
         return params.items()
     if isinstance(params, str | bytes) or not isinstance(params, Iterable):
