@@ -90,7 +90,7 @@ def _branches(inputs: tuple[str, ...], below: str, depth: int) -> list[tuple[str
 
 def _met_again(lineage: Lineage) -> set[str]:
     """Return the ids that are an input more than once: readers must know them again."""
-    once: set[str] = set()
+    once = {lineage.root}  # which stands at the top already
     again: set[str] = set()
     for source, _ in lineage.edges:
         (again if source in once else once).add(source)
