@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, MappingView
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -87,8 +87,8 @@ class TrackStore(ProvenanceStore[StoredTrack]):
         ----------
         track : object
         chroms : collection of str, optional
-            The chromosomes that it has something on, which are copied; what the track itself says
-            by default.
+            The chromosomes that it has something on: copied, of the type that they have, a tuple of
+            a view or an iterator. What the track itself says by default.
         provenance, temp_file
             As for `ProvenanceStore.put`.
 
@@ -97,6 +97,11 @@ class TrackStore(ProvenanceStore[StoredTrack]):
         str
             A random UUID; or the id of the record with this provenance, which stays as it is.
 
+        Raises
+        ------
+        TypeError
+            For chromosomes that are no collection, and as `ProvenanceStore.put` raises it.
+
         Examples
         --------
         >>> TrackStore().put([]) == TrackStore().put([])
@@ -104,12 +109,22 @@ class TrackStore(ProvenanceStore[StoredTrack]):
         """
         kind = getattr(track, "track_type", None)
         track_type = kind if isinstance(kind, str) else type(track).__name__
-        own = copy.copy(getattr(track, "chroms", None) if chroms is None else chroms)
+        own = _copied(getattr(track, "chroms", None) if chroms is None else chroms)
 
         def record(facts: Facts) -> StoredTrack:
             return StoredTrack(track=track, track_type=track_type, chroms=own, **facts._asdict())
 
         return self._put(record, provenance, temp_file)
+
+
+def _copied(chroms: Any) -> Any:
+    if chroms is None:
+        return None
+    if isinstance(chroms, str) or not isinstance(chroms, Iterable):
+        raise TypeError(f"chroms must be several names, such as a list of them, not {chroms!r}")
+    # What only looks into something else, or can be read once, has no copy of its type.
+    is_passing = isinstance(chroms, MappingView | Iterator)
+    return tuple(chroms) if is_passing else copy.copy(chroms)
 
 
 @dataclass(frozen=True, eq=False)
