@@ -121,10 +121,10 @@ class Intervals:
         return self._chosen
 
     def _choose(self) -> Columns:
-        if not self._before.size:
-            return self._columns.select(self._run)
-        run = np.arange(self._run.start, self._run.stop)
-        return self._columns.select(np.concatenate((self._before, run)))
+        before, run = self._before, self._run
+        if not before.size:
+            return self._columns.select(run)
+        return self._columns.map(lambda column: np.concatenate((column[before], column[run])))
 
     def __len__(self) -> int:
         return self._before.size + self._run.stop - self._run.start

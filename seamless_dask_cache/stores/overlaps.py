@@ -22,7 +22,7 @@ from seamless_dask_cache.stores.ranges import LAST
 
 Array = np.ndarray[Any, Any]
 
-BLOCK = 64
+BLOCK = 16
 """Intervals, or blocks, of which one maximum is kept."""
 
 
