@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from seamless_dask_cache.stores.fasta import read_fasta, write_fasta
     from seamless_dask_cache.stores.genomes import Genome
     from seamless_dask_cache.stores.intervals import Interval, Intervals
+    from seamless_dask_cache.stores.labels import TrackLabel
     from seamless_dask_cache.stores.signals import SignalTrack
-    from seamless_dask_cache.stores.tracks import IntervalTrack, TrackLabel
+    from seamless_dask_cache.stores.tracks import IntervalTrack
 
 _HOMES = {
     "Genome": "genomes",
@@ -25,7 +26,7 @@ _HOMES = {
     "IntervalTrack": "tracks",
     "Intervals": "intervals",
     "SignalTrack": "signals",
-    "TrackLabel": "tracks",
+    "TrackLabel": "labels",
     "read_bed": "bed",
     "read_fasta": "fasta",
     "write_bed": "bed",

@@ -54,9 +54,9 @@ def checked_columns(
     columns = Columns(
         _positions("start", starts),
         _positions("end", ends),
-        None if names is None else _none_if(_names(names), ""),
+        None if names is None else none_if(_names(names), ""),
         None if scores is None else _scores(scores),
-        None if strands is None else _none_if(_strands(strands), "."),
+        None if strands is None else none_if(_strands(strands), "."),
         {name: _texts(name, column) for name, column in extras.items()},
     )
     _check_lengths(columns)
@@ -168,7 +168,14 @@ def _strands(values: Any) -> Array:
     return np.array([known[item] for item in items], "U1")
 
 
-def _none_if(column: Array, nothing: str) -> Array | None:
+def none_if(column: Array, nothing: str) -> Array | None:
+    """Return a column, or None if it says nothing anywhere.
+
+    Examples
+    --------
+    >>> none_if(np.array([".", "."]), ".") is None
+    True
+    """
     return None if bool(np.all(column == nothing)) else column
 
 

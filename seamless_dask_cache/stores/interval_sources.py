@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from seamless_dask_cache.stores.chromosomes import checked_chrom
 from seamless_dask_cache.stores.interval_checks import checked_columns
 from seamless_dask_cache.stores.interval_columns import Array, Columns, concatenated
 from seamless_dask_cache.stores.intervals import Intervals
@@ -93,15 +94,7 @@ def coded(chroms: Iterable[Any]) -> tuple[tuple[str, ...], Array]:
     """
     numbers: dict[Any, int] = {}
     codes = [numbers.setdefault(chrom, len(numbers)) for chrom in chroms]
-    return tuple(_checked_chrom(chrom) for chrom in numbers), np.array(codes, np.int32)
-
-
-def _checked_chrom(chrom: Any) -> str:
-    if not isinstance(chrom, str):
-        raise TypeError(f"the name of a chromosome is a str, not {chrom!r}")
-    if not chrom:
-        raise ValueError("the name of a chromosome must not be empty")
-    return str(chrom)
+    return tuple(checked_chrom(chrom) for chrom in numbers), np.array(codes, np.int32)
 
 
 # One by one ---------------------------------------------------------------------------------------
@@ -144,7 +137,7 @@ def _of_table(table: Any) -> Rows:
 
 
 def _by_chromosome(given: Mapping[Any, Any]) -> Rows:
-    chroms = tuple(_checked_chrom(chrom) for chrom in given)
+    chroms = tuple(checked_chrom(chrom) for chrom in given)
     parts = [_part(chrom, given[chrom]) for chrom in given]
     codes = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
     return Rows(chroms, codes, concatenated(parts))

@@ -2,90 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, SupportsIndex
 
 import numpy as np
 
+from seamless_dask_cache.stores.chromosomes import chromosome
 from seamless_dask_cache.stores.interval_columns import Columns, Packed, sort_order
 from seamless_dask_cache.stores.interval_sources import Rows, rows_of
 from seamless_dask_cache.stores.intervals import Interval, Intervals
+from seamless_dask_cache.stores.labels import TrackLabel, checked_label
 from seamless_dask_cache.stores.overlaps import Overlaps
 from seamless_dask_cache.stores.ranges import checked_range
-
-
-@dataclasses.dataclass(frozen=True, order=True)
-class TrackLabel:
-    """What a track is called.
-
-    Parameters
-    ----------
-    name : str
-        Not empty.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For anything else.
-
-    Examples
-    --------
-    >>> str(TrackLabel("genes"))
-    'genes'
-    """
-
-    name: str
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str):
-            raise TypeError(f"a track label is a str, not {self.name!r}")
-        if not self.name:
-            raise ValueError("a track label must not be empty")
-
-    def __str__(self) -> str:
-        return self.name
-
-
-def checked_label(label: TrackLabel | str) -> TrackLabel:
-    """Return a label of a label or its name.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As TrackLabel does.
-
-    Examples
-    --------
-    >>> checked_label("genes")
-    TrackLabel(name='genes')
-    """
-    return label if isinstance(label, TrackLabel) else TrackLabel(label)
-
-
-def chromosome(name: Any, known: Iterable[str]) -> str:
-    """Return the name of a chromosome that is among the known ones.
-
-    An empty answer for "1" where the chromosome is called "chr1" would mislead: it is an error.
-
-    Raises
-    ------
-    KeyError
-        When it is not; the message names the known ones.
-
-    Examples
-    --------
-    >>> chromosome("1", ("chr1", "chr2"))
-    Traceback (most recent call last):
-        ...
-    KeyError: "no chromosome '1'; there are chr1, chr2"
-    """
-    names = tuple(known)
-    if name in names:
-        return str(name)
-    listed = ", ".join(names[:30]) + (", ..." if len(names) > 30 else "")
-    raise KeyError(f"no chromosome {name!r}; there are {listed or 'none'}")
 
 
 class IntervalTrack:
