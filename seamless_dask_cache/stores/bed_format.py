@@ -21,9 +21,8 @@ def is_passed_over(line: bytes) -> bool:
     (True, False)
     """
     words = line.split(None, 1)
-    return (
-        not words or line.startswith(b"#") or (words[0] in _FOR_BROWSERS and line[0] == words[0][0])
-    )
+    for_browsers = bool(words) and words[0] in _FOR_BROWSERS and line.startswith(words[0])
+    return not words or line.startswith(b"#") or for_browsers
 
 
 def import_arrow(name: str) -> Any:

@@ -147,8 +147,8 @@ def _options(arrow: Any, csv: Any, width: int) -> dict[str, Any]:
     names = COLUMNS[:width]
     types = dict.fromkeys(names, arrow.string())
     types.update(start=arrow.int64(), end=arrow.int64(), score=arrow.float64())
-    types.update(
-        dict.fromkeys(("chrom", "strand"), arrow.dictionary(arrow.int32(), arrow.string()))
+    coded = arrow.dictionary(arrow.int32(), arrow.string())
+    types.update(chrom=coded, strand=coded)
     )
     return {
         "read_options": csv.ReadOptions(column_names=names),
@@ -199,8 +199,9 @@ def _texts(column: Any) -> Array:
 
 
 def _names(column: Any) -> Array | None:
-    compute = import_arrow("compute")
-    return none_if(_texts(compute.if_else(compute.equal(column, "."), "", column)), "")
+    texts = _texts(column)
+    texts[texts == "."] = ""
+    return none_if(texts, "")
 
 
 def _scores(column: Any) -> Array | None:

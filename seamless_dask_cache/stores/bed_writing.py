@@ -87,7 +87,8 @@ def _named(arrow: Any, names: Array | None) -> Any:
         return None
     compute = import_arrow("compute")
     column = _checked(arrow, names)
-    return compute.if_else(compute.equal(column, ""), ".", column)
+    nothing = arrow.scalar(".", column.type)
+    return compute.if_else(compute.equal(column, arrow.scalar("", column.type)), nothing, column)
 
 
 def _scored(arrow: Any, scores: Array | None) -> Any:

@@ -65,9 +65,14 @@ class Columns:
             return None if column is None else _frozen(change(column))
 
         extras = {name: _frozen(change(column)) for name, column in self.extras.items()}
-        starts, ends = _frozen(change(self.starts)), _frozen(change(self.ends))
-        optional = map(changed, (self.names, self.scores, self.strands))
-        return Columns(starts, ends, *optional, extras=MappingProxyType(extras))
+        return Columns(
+            _frozen(change(self.starts)),
+            _frozen(change(self.ends)),
+            changed(self.names),
+            changed(self.scores),
+            changed(self.strands),
+            MappingProxyType(extras),
+        )
 
     def packed(self) -> Packed:
         """Return plain values that are equal if and only if the columns are.

@@ -186,9 +186,9 @@ def _checked(columns: dict[str, Any]) -> Columns:
     missing = [name for name in ("starts", "ends") if name not in columns]
     if missing:
         raise ValueError(f"no column {missing[0]!r}; there are {', '.join(columns)}")
-    known = ["starts", "ends", "names", "scores", "strands"]
-    usual = [columns.pop(name, None) for name in known]
-    return checked_columns(*usual, extras=columns)
+    starts, ends = columns.pop("starts"), columns.pop("ends")
+    names, scores, strands = (columns.pop(name, None) for name in ("names", "scores", "strands"))
+    return checked_columns(starts, ends, names, scores, strands, columns)
 
 
 def _values(column: Any) -> Iterable[Any]:
