@@ -1,55 +1,86 @@
 """Stores of named things: results by where they came from, and the genomic types among them.
 
->>> from seamless_dask_cache.stores import Provenance
->>> Provenance("intersect", ["b", "a"], {"slop": 5})
-Provenance('intersect', ('a', 'b'), (('slop', 5),))
+>>> from seamless_dask_cache.stores import Interval, IntervalTrack, Provenance, TrackStore
+>>> store = TrackStore()
+>>> genes = IntervalTrack("genes", [Interval("chr1", 100, 200, "a"), Interval("chr1", 150, 180)])
+>>> id = store.put(genes, provenance=Provenance("read", params={"file": "genes.bed"}))
+>>> len(store[id].track.query("chr1", 190, 300))
+1
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from seamless_dask_cache.stores.bed import read_bed, write_bed
+    from seamless_dask_cache.stores.fasta import read_fasta, write_fasta
+    from seamless_dask_cache.stores.genomes import Genome
     from seamless_dask_cache.stores.genomics import (
         GenomeStore,
         StoredGenome,
         StoredTrack,
         TrackStore,
     )
+    from seamless_dask_cache.stores.intervals import Interval, Intervals
+    from seamless_dask_cache.stores.labels import TrackLabel
     from seamless_dask_cache.stores.lineage import Ancestor, Lineage
     from seamless_dask_cache.stores.provenance import Provenance
     from seamless_dask_cache.stores.provenance_store import ProvenanceStore
     from seamless_dask_cache.stores.records import Record, StoredItem
+    from seamless_dask_cache.stores.signals import SignalTrack
+    from seamless_dask_cache.stores.tracks import IntervalTrack
 
 _HOMES = {
     "Ancestor": "lineage",
+    "Genome": "genomes",
     "GenomeStore": "genomics",
+    "Interval": "intervals",
+    "IntervalTrack": "tracks",
+    "Intervals": "intervals",
     "Lineage": "lineage",
     "Provenance": "provenance",
     "ProvenanceStore": "provenance_store",
     "Record": "records",
+    "SignalTrack": "signals",
     "StoredGenome": "genomics",
     "StoredItem": "records",
     "StoredTrack": "genomics",
+    "TrackLabel": "labels",
     "TrackStore": "genomics",
+    "read_bed": "bed",
+    "read_fasta": "fasta",
+    "write_bed": "bed",
+    "write_fasta": "fasta",
 }
 
 __all__ = [
     "Ancestor",
+    "Genome",
     "GenomeStore",
+    "Interval",
+    "IntervalTrack",
+    "Intervals",
     "Lineage",
     "Provenance",
     "ProvenanceStore",
     "Record",
+    "SignalTrack",
     "StoredGenome",
     "StoredItem",
     "StoredTrack",
+    "TrackLabel",
     "TrackStore",
+    "read_bed",
+    "read_fasta",
+    "write_bed",
+    "write_fasta",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    # Names load their module when first used, so that importing this package stays light.
+    # Names load their module when first used: most of these need numpy.
     from importlib import import_module
 
     home = _HOMES.get(name)

@@ -16,6 +16,9 @@ from seamless_dask_cache.stores.records import Record
 if TYPE_CHECKING:
     from graphviz import Source
 
+LONGEST_VALUE = 40
+"""Characters of a parameter that are shown."""
+
 
 @dataclass(frozen=True)
 class Ancestor:
@@ -57,11 +60,11 @@ class Ancestor:
     def made_by(self) -> str:
         """The operation with its parameters, such as ``smooth(width=3)``; empty if nobody said.
 
-        Without the order of the inputs, which are in order here.
+        Long values are cut; without the order of the inputs, which are in order here.
         """
         if self.operation is None:
             return ""
-        shown = (f"{name}={value!r}" for name, value in self.params if name != ORDER)
+        shown = (f"{name}={_cut(repr(value))}" for name, value in self.params if name != ORDER)
         return f"{self.operation}({', '.join(shown)})"
 
 
@@ -218,6 +221,10 @@ def _ancestor(id: str, record: Record | None) -> Ancestor:
         return Ancestor(id, title, created_at=record.created_at)
     inputs = given_order(made)
     return Ancestor(id, title, made.operation, made.params, record.created_at, inputs)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
 def title_of(item: Any) -> str:

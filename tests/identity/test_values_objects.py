@@ -145,6 +145,22 @@ def test_the_setter_of_a_state_counts(monkeypatch):
     assert len(found) == 2
 
 
+def test_named_tuples_with_postponed_annotations_have_an_identity():
+    """A NamedTuple of a module with ``from __future__ import annotations`` differs by its fields."""
+    source = """
+from __future__ import annotations
+from typing import NamedTuple
+class Point(NamedTuple):
+    x: {}
+"""
+    found = set()
+    for annotation in ("int", "int", "float"):
+        scope = {"__name__": "points"}
+        exec(source.format(annotation), scope)
+        found.add(value_checksum(scope["Point"](1)))
+    assert len(found) == 2
+
+
 # What is declared ---------------------------------------------------------------------------------
 
 _MODEL = """
