@@ -149,7 +149,6 @@ def _options(arrow: Any, csv: Any, width: int) -> dict[str, Any]:
     types.update(start=arrow.int64(), end=arrow.int64(), score=arrow.float64())
     coded = arrow.dictionary(arrow.int32(), arrow.string())
     types.update(chrom=coded, strand=coded)
-    )
     return {
         "read_options": csv.ReadOptions(column_names=names),
         "parse_options": csv.ParseOptions(delimiter="\t", quote_char=False),
