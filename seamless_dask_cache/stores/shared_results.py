@@ -93,11 +93,11 @@ def as_call(operation: Operation) -> BoundCall:
     >>> as_call(operation_on("times two", (), {"x": 3}, double)).compute()
     6
     """
-    # What a closure holds is part of its code, but nobody says that it holds all inputs.
-    beside = (operation.items, dict(operation.params)) if operation.takes_nothing else ()
-    function = CachedFunction(
-        _with_signature(operation.function), version=(operation.name, *beside)
-    )
+    version: Any = operation.name
+    if operation.takes_nothing:
+        # What a closure holds is part of its code, but nobody says that it holds all inputs.
+        version = (operation.name, operation.items, dict(operation.params))
+    function = CachedFunction(_with_signature(operation.function), version=version)
     args, kwargs = operation.arguments
     return BoundCall(function, args, kwargs, key_prefix=operation.name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -13,11 +14,13 @@ from pathlib import Path
 import dask
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from keeping import Keeper, keeping
 from serving import Server
 
 import seamless_dask_cache as sdc
 from seamless_dask_cache import local
+from seamless_dask_cache.cli import main
 from seamless_dask_cache.server_store import ServerStore
 from seamless_dask_cache.stores import GenomeStore, ProvenanceStore, TrackStore
 from seamless_dask_cache.stores.shared_results import cache_for
@@ -161,6 +164,25 @@ def test_the_record_is_like_those_of_cached(keeper):
 
 def double(x):
     return 2 * x
+
+
+def test_commands_show_it_under_the_name_of_the_operation(keeper):
+    """It is listed, and explained, by operation and function."""
+    store = ProvenanceStore(database=keeper.url)
+    store.compute("double-it", [store.put(4)], {}, double)
+
+    def told(*command):
+        return CliRunner().invoke(
+            main, [*command, "--database", keeper.url], catch_exceptions=False
+        )
+
+    listed, explained = told("ls"), told("explain", "double-it")
+    (line,) = [line for line in listed.output.split("\n") if "double-it" in line]
+    assert re.search(r"double-it .* double\b", line)
+    assert explained.exit_code == 0
+    assert "double-it" in explained.output
+    assert re.search(r"function  \S*double\n", explained.output)
+    assert "version: 'double-it'" in explained.output
 
 
 @pytest.mark.parametrize("given", ["store", "call", "neither", "off"])
