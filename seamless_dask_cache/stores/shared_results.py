@@ -7,6 +7,7 @@ the parameters and the name of the operation. It is the machinery of `cached` th
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from seamless_dask_cache.decorator import BoundCall, CachedFunction
 from seamless_dask_cache.local import LocalCache, cache_of, settings_in_force
 from seamless_dask_cache.server_store import ServerStore
 from seamless_dask_cache.storage import BufferStore
-from seamless_dask_cache.stores.operations import Operation, signature_of
+from seamless_dask_cache.stores.operations import Operation
 
 
 class ServerCache(LocalCache):
@@ -103,11 +104,12 @@ def as_call(operation: Operation) -> BoundCall:
 
 
 def _with_signature(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a function that tells what it takes, as some that are written in C do not."""
-    if signature_of(function) is not None:
-        return function
+    """Give a function that tells itself what it takes.
 
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return function(*args, **kwargs)
-
-    return call
+    Some that are written in C do not, and what is decorated asks what it wraps.
+    """
+    try:
+        inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return lambda *args, **kwargs: function(*args, **kwargs)
+    return function

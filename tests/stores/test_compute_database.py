@@ -143,6 +143,18 @@ def test_functions_without_a_signature_are_shared(keeper):
         assert client.summary()["transformations"] == 1
 
 
+def test_cached_functions_are_shared_too(keeper):
+    """A function with a memory of its own can be an operation."""
+    remembered = sdc.cached(double)
+    with dask.config.set({"seamless-dask-cache.database": keeper.url}):
+        for _ in range(2):
+            store = elsewhere(database=True)
+            made = store.compute("twice", [store.put(4)], {}, remembered)
+            assert store[made].item == 8
+    with sdc.DatabaseClient(keeper.url) as client:
+        assert sorted(entry["key_prefix"] for entry in client.entries()) == ["double", "twice"]
+
+
 def test_the_record_is_like_those_of_cached(keeper):
     """It has a recipe, an execution record, and the operation as the name for lists."""
     store = ProvenanceStore(database=keeper.url)
@@ -296,8 +308,9 @@ def test_a_server_that_was_killed_is_done_without(tmp_path, nbytes, caplog):
         server.stop()
 
 
-def test_a_damaged_buffer_is_not_served(keeper):
-    """What does not match its checksum is computed anew, and is there again afterwards."""
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_damaged_buffer_is_not_served(keeper, is_there):
+    """What does not match its checksum, or is gone, is computed anew and is there afterwards."""
     calls = []
     store = ProvenanceStore(database=keeper.url)
     store.compute("stretch", [store.put("ab")], {"nbytes": LARGE}, noisy(calls))
@@ -305,7 +318,8 @@ def test_a_damaged_buffer_is_not_served(keeper):
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.unlink()
-    file.write_bytes(content)
+    if is_there:
+        file.write_bytes(content)
     for _ in range(2):
         store = elsewhere(database=keeper.url)
         made = store.compute("stretch", [store.put("ab")], {"nbytes": LARGE}, noisy(calls))
