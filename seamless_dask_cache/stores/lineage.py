@@ -76,7 +76,7 @@ class Lineage:
     ----------
     root : str
         Id of the record.
-    ancestors : dict of str to Ancestor
+    nodes : dict of str to Ancestor
         The record itself and all that it was made of, by id, each once; the record comes first,
         and an ancestor after what was made of it where that is possible in order of discovery.
 
@@ -85,7 +85,7 @@ class Lineage:
     >>> from seamless_dask_cache.stores import ProvenanceStore
     >>> store = ProvenanceStore()
     >>> lineage = store.lineage(store.compute("add", [store.put(1), store.put(2)], {}, max))
-    >>> len(lineage.ancestors), len(lineage.edges)
+    >>> len(lineage.nodes), len(lineage.edges)
     (3, 2)
     >>> print(lineage)
     int = add() of
@@ -94,12 +94,12 @@ class Lineage:
     """
 
     root: str
-    ancestors: dict[str, Ancestor]
+    nodes: dict[str, Ancestor]
 
     @cached_property
     def edges(self) -> tuple[tuple[str, str], ...]:
         """Pairs of ids: an input, and what was made of it; twice, where it was an input twice."""
-        return tuple((source, one.id) for one in self.ancestors.values() for source in one.inputs)
+        return tuple((source, one.id) for one in self.nodes.values() for source in one.inputs)
 
     def text(self) -> str:
         """Return the lineage as a tree of text lines; every ancestor is described once.

@@ -48,8 +48,8 @@ def dot_source(lineage: Lineage) -> str:
     >>> "dashed" in dot_source(Lineage("1", {"1": Ancestor("1", "?")}))
     True
     """
-    names = {id: f"n{number}" for number, id in enumerate(lineage.ancestors)}
-    boxes = (_box(names[id], one) for id, one in lineage.ancestors.items())
+    names = {id: f"n{number}" for number, id in enumerate(lineage.nodes)}
+    boxes = (_box(names[id], one) for id, one in lineage.nodes.items())
     arrows = (f"{names[source]} -> {names[made]};" for source, made in lineage.edges)
     lines = ("rankdir=BT;", 'node [shape=box, fontname="sans-serif"];', *boxes, *arrows)
     return "\n".join(("digraph lineage {", *(f"  {line}" for line in lines), "}"))

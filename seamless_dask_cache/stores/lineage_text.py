@@ -40,7 +40,7 @@ class _Drawing:
     """Describes each ancestor of a lineage once."""
 
     def __init__(self, lineage: Lineage) -> None:
-        self._ancestors = lineage.ancestors
+        self._nodes = lineage.nodes
         self._below = deque([lineage.root])
         self._described: set[str] = set()
         self._named = _met_again(lineage)
@@ -58,7 +58,7 @@ class _Drawing:
         waiting = [(root, "", "", 0)]
         while waiting:
             id, before, below, depth = waiting.pop()
-            one = self._ancestors[id]
+            one = self._nodes[id]
             if id in self._described:
                 yield f"{before}{self._name(one)} (above)"
             elif depth > DEEPEST:

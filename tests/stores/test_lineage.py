@@ -56,8 +56,8 @@ def test_a_lineage_leads_back_to_the_inputs(family):
     """Every ancestor is there once, with what made it, from linked stores, too."""
     lineage = family.tracks.lineage(family.both)
     assert lineage.root == family.both
-    assert next(iter(lineage.ancestors)) == family.both
-    assert set(lineage.ancestors) == {family.both, family.hits, family.windows, family.genome}
+    assert next(iter(lineage.nodes)) == family.both
+    assert set(lineage.nodes) == {family.both, family.hits, family.windows, family.genome}
     assert sorted(lineage.edges) == sorted(
         [
             (family.hits, family.both),
@@ -66,7 +66,7 @@ def test_a_lineage_leads_back_to_the_inputs(family):
             (family.genome, family.windows),
         ]
     )
-    both, genome = lineage.ancestors[family.both], lineage.ancestors[family.genome]
+    both, genome = lineage.nodes[family.both], lineage.nodes[family.genome]
     assert both.inputs == (family.hits, family.windows)
     assert (both.title, both.operation) == ("both", "intersect")
     record = family.genomes[family.genome]
@@ -96,8 +96,8 @@ def test_what_is_deleted_is_shown_as_such(family):
     """An input that no store knows any more is no error."""
     family.tracks.delete(family.hits)
     lineage = family.tracks.lineage(family.both)
-    assert lineage.ancestors[family.hits] == Ancestor(family.hits, "?")
-    assert not lineage.ancestors[family.hits].is_known
+    assert lineage.nodes[family.hits] == Ancestor(family.hits, "?")
+    assert not lineage.nodes[family.hits].is_known
     assert f"├─ ? [{family.hits[:8]}] (not in the store)" in lineage.text().split("\n")
     assert "dashed" in lineage.dot()
 
@@ -137,7 +137,7 @@ def test_a_long_chain_is_shown():
         id = store.compute("step", [id], {}, lambda x: x + 1)
     lineage = store.lineage(id)
     lines = lineage.text().split("\n")
-    assert len(lines) == len(lineage.ancestors) == 5001
+    assert len(lines) == len(lineage.nodes) == 5001
     assert set(lines) == {"int = step() of", "int"}
     assert len(lineage.edges) == lineage.dot().count("->") == 5000
 
@@ -342,7 +342,7 @@ def test_long_values_are_cut():
     id = store.put(1, provenance=made)
     shown = "'" + "ab" * 19 + "…"
     assert str(store.lineage(id)) == f"int = read(checksum={shown}, name='x')"
-    assert store.lineage(id).ancestors[id].params == made.params
+    assert store.lineage(id).nodes[id].params == made.params
 
 
 def test_the_order_of_inputs_is_shown_by_their_order():
