@@ -94,7 +94,10 @@ def test_server_imports_little_of_the_library():
         ("import seamless_dask_cache", "distributed pandas aiohttp numpy dask"),
         ("from seamless_dask_cache import Checksum, Buffer", "distributed pandas aiohttp dask"),
         ("from seamless_dask_cache import code_checksum", "distributed pandas aiohttp"),
-        ("from seamless_dask_cache.stores import Provenance", "distributed pandas aiohttp"),
+        (
+            "from seamless_dask_cache.stores import TrackStore",
+            "distributed pandas aiohttp numpy dask",
+        ),
         ("import seamless_dask_cache.stores", "distributed pandas aiohttp numpy dask pyarrow"),
         ("from seamless_dask_cache.stores import IntervalTrack", "pandas pyarrow dask"),
     ],

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from seamless_dask_cache.stores.provenance import Provenance
-from seamless_dask_cache.stores.provenance_store import Facts, ProvenanceStore
-from seamless_dask_cache.stores.records import Record
+from seamless_dask_cache.stores.provenance_store import ProvenanceStore
+from seamless_dask_cache.stores.records import Facts, Record
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,8 +77,7 @@ class Lineage:
     root : str
         Id of the record.
     nodes : dict of str to Ancestor
-        The record itself and all that it was made of, by id, each once; the record comes first,
-        and an ancestor after what was made of it where that is possible in order of discovery.
+        The record itself and all that it was made of, by id: from the record on down, each once.
 
     Examples
     --------

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from seamless_dask_cache.stores.provenance import Provenance
 
@@ -40,6 +40,26 @@ class Record(ABC):
     @abstractmethod
     def stored(self) -> Any:
         """The item itself, as it was put."""
+
+
+class Facts(NamedTuple):
+    """What a store itself says of a record.
+
+    Attributes
+    ----------
+    id, created_at, provenance, temp_file
+        As those of every `Record`.
+
+    Examples
+    --------
+    >>> Facts("an id", datetime(2026, 1, 1), None, None).id
+    'an id'
+    """
+
+    id: str
+    created_at: datetime
+    provenance: Provenance | None
+    temp_file: Path | None
 
 
 # Compared by identity: items may be arrays, and no two records have the same id.

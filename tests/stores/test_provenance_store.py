@@ -21,7 +21,7 @@ from seamless_dask_cache.stores import (
     StoredItem,
     StoredTrack,
     TrackStore,
-    provenance_store,
+    registry,
 )
 
 MADE = Provenance("read", params={"file": "a.bed"})
@@ -106,7 +106,7 @@ def test_records_are_listed_by_creation(monkeypatch):
             assert tz is timezone.utc
             return next(clock)
 
-    monkeypatch.setattr(provenance_store, "datetime", Clock)
+    monkeypatch.setattr(registry, "datetime", Clock)
     store = ProvenanceStore()
     ids = [store.put(number) for number in range(4)]
     records = store.list_all()
