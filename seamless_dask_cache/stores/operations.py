@@ -10,6 +10,7 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from seamless_dask_cache.stores.parameters import Params, sorted_params
@@ -59,8 +60,15 @@ class Operation:
     @property
     def takes_nothing(self) -> bool:
         """Whether the function has no parameters: what it needs is in its closure."""
-        signature = signature_of(self.function)
-        return signature is not None and not signature.parameters
+        return self._signature is not None and not self._signature.parameters
+
+    @cached_property
+    def _signature(self) -> inspect.Signature | None:
+        """What the function takes; None for one that does not tell."""
+        try:
+            return inspect.signature(self.function)
+        except (TypeError, ValueError):
+            return None
 
     def call(self) -> Any:
         """Call the function."""
@@ -94,9 +102,8 @@ class Operation:
             raise TypeError(f"compute {self.name!r}: expected a function, not {self.function!r}")
         if inspect.iscoroutinefunction(self.function):
             raise TypeError(f"compute {self.name!r}: an async function returns no result")
-        signature = signature_of(self.function)
-        if signature is not None:
-            self._check_arguments(signature)
+        if self._signature is not None:
+            self._check_arguments(self._signature)
 
     def _check_arguments(self, signature: inspect.Signature) -> None:
         args, kwargs = self.arguments
@@ -164,11 +171,3 @@ def given_order(made: Provenance) -> tuple[str, ...]:
     if not isinstance(order, tuple) or Counter(order) != Counter(range(len(made.input_ids))):
         return made.input_ids
     return tuple(made.input_ids[place] for place in order)
-
-
-def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
-    """Return what a function takes; None for one that does not tell."""
-    try:
-        return inspect.signature(function)
-    except (TypeError, ValueError):
-        return None
