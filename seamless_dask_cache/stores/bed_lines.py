@@ -64,7 +64,7 @@ def parse_lines(piece: bytes, first_line: int, width: int) -> Rows:
             except ValueError as error:
                 shown = content[:_LONGEST_SHOWN].decode("utf-8", "backslashreplace")
                 raise ValueError(f"line {number}: {error}: {shown!r}") from None
-    chroms, starts, ends, *optional = zip(*rows, strict=True) if rows else [()] * width
+    chroms, starts, ends, *optional = zip(*rows, strict=True) if rows else [()] * max(width, FEWEST)
     names, scores, strands = [*optional[:3], None, None, None][:3]
     extras = dict(zip(EXTRAS, optional[3:], strict=False))
     return Rows(*coded(chroms), checked_columns(starts, ends, names, scores, strands, extras))
@@ -104,7 +104,7 @@ def _position(name: str, text: str) -> int:
     if not _INTEGER.fullmatch(text):
         raise ValueError(f"expected an integer as {name}, not {text!r}")
     if not 0 <= int(text) <= LAST:
-        raise ValueError(f"expected a {name} from 0 to {LAST}, not {text.strip()}")
+        raise ValueError(f"expected {name} from 0 to {LAST}, not {text.strip()}")
     return int(text)
 
 

@@ -137,8 +137,7 @@ def _parse_at_once(piece: bytes, width: int) -> Rows:
     except arrow.ArrowInvalid:
         raise _UnusualError from None
     # One dictionary for each of the columns that have one.
-    table = table.unify_dictionaries().combine_chunks()
-    columns = [column.combine_chunks() for column in table.columns]
+    columns = [column.combine_chunks() for column in table.unify_dictionaries().columns]
     codes, chroms = _coded(columns[0])
     return Rows(_checked(chroms), codes, _columns(*columns[1:]))
 

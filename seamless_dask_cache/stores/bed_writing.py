@@ -57,7 +57,7 @@ def _width(track: IntervalTrack) -> int:
 
 
 def _check_chrom(chrom: str) -> None:
-    line = f"{chrom}\t".encode()
+    line = f"{chrom}\t0\t0".encode()
     if _has_breaks(chrom) or is_passed_over(line) or line.startswith(BYTE_ORDER_MARK):
         raise ValueError(f"a BED file cannot name a chromosome {chrom!r}")
 

@@ -82,15 +82,21 @@ class Columns:
         """
         names = None if self.names is None else _pack(self.names)
         extras = tuple((name, *_pack(column)) for name, column in self.extras.items())
-        return self.starts, self.ends, names, self.scores, self.strands, extras
+        strands = None if self.strands is None else self.strands.astype("S1").tobytes()
+        return self.starts, self.ends, names, self.scores, strands, extras
 
     @classmethod
     def unpacked(cls, packed: Packed) -> Columns:
         """Return the columns that `packed` gave."""
         starts, ends, names, scores, strands, extras = packed
-        named = {name: _unpack(*texts) for name, *texts in extras}
+        # What pickle restores has a type object of its own, which shows in the next pickle.
         columns = cls(
-            starts, ends, None if names is None else _unpack(*names), scores, strands, named
+            starts.view(np.int64),
+            ends.view(np.int64),
+            None if names is None else _unpack(*names),
+            None if scores is None else scores.view(np.float64),
+            None if strands is None else np.frombuffer(strands, "S1").astype("U1"),
+            {name: _unpack(*texts) for name, *texts in extras},
         )
         return columns.map(lambda column: column)
 

@@ -44,6 +44,14 @@ class Interval(NamedTuple):
     score: float = math.nan
     strand: str = "."
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _interval, tuple(self)
+
+
+def _interval(chrom: str, start: int, end: int, name: str, score: float, strand: str) -> Interval:
+    # Tuples are equal that hold the same NaN, not those that hold two.
+    return Interval(chrom, start, end, name, math.nan if score != score else score, strand)
+
 
 class Intervals:
     """Intervals of one chromosome, as columns, sorted by start and end.

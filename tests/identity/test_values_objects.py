@@ -146,7 +146,7 @@ def test_the_setter_of_a_state_counts(monkeypatch):
 
 
 def test_named_tuples_with_postponed_annotations_have_an_identity():
-    """A NamedTuple of a module with ``from __future__ import annotations`` differs by its fields."""
+    """Those of a module with ``from __future__ import annotations`` differ by their fields."""
     source = """
 from __future__ import annotations
 from typing import NamedTuple
