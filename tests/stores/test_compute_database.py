@@ -347,6 +347,20 @@ def test_a_server_without_a_folder_takes_what_is_small(tmp_path, caplog):
         server.stop()
 
 
+def test_a_server_that_only_reads_serves(tmp_path):
+    """What it knows is served; what it does not know is computed, and not stored."""
+    calls = []
+    with keeping(tmp_path) as server:
+        store = ProvenanceStore(database=server.url)
+        store.compute("stretch", [store.put("ab")], {"nbytes": LARGE}, noisy(calls))
+    with keeping(tmp_path, writable=False) as server:
+        for nbytes, runs in ((LARGE, 1), (SMALL, 2), (LARGE + 1, 3)):
+            store = elsewhere(database=server.url)
+            made = store.compute("stretch", [store.put("ab")], {"nbytes": nbytes}, noisy(calls))
+            assert store[made].item.nbytes == nbytes
+            assert len(calls) == runs
+
+
 def test_a_wrong_token_keeps_nobody_from_computing(tmp_path, caplog):
     """Without the token the result is computed; with the configured one it is shared."""
     (tmp_path / "token").write_text("a secret")
@@ -473,6 +487,20 @@ def test_what_a_server_cannot_do_is_said(buffers):
         buffers.nbytes()
     with pytest.raises(ValueError, match="xyz"):
         buffers.delete("xyz")
+
+
+async def test_large_buffers_may_take_longer_than_questions(monkeypatch):
+    """An upload may last a second more per megabyte, a download as long as something arrives."""
+    limits = []
+
+    async def send(self, method, path, body, unless=None, timeout=None):
+        limits.append((method, timeout.total, timeout.sock_read))
+
+    monkeypatch.setattr(sdc.AsyncDatabaseClient, "_send", send)
+    client = sdc.AsyncDatabaseClient("http://127.0.0.1:9", timeout=7)
+    await client.send_buffer("00" * 32, bytes(5 * 1024**2))
+    await client.fetch_buffer("00" * 32)
+    assert limits == [("PUT", 12, None), ("GET", None, 7)]
 
 
 def test_a_server_that_is_away_is_told(tmp_path):
