@@ -216,6 +216,15 @@ def test_the_configured_database_is_used(keeper):
     assert len(list(keeper.folder.glob("??/*"))) == 1
 
 
+def test_cached_calls_beside_it_change_nothing(keeper):
+    """Large results go to the server, also where `cached` uses the same database its own way."""
+    with dask.config.set({"seamless-dask-cache.database": keeper.url}):
+        assert sdc.cached(double)(4) == 8
+        store = ProvenanceStore(database=True)
+        store.compute("stretch", [store.put("ab")], {"nbytes": LARGE}, noisy([]))
+    assert len(list(keeper.folder.glob("??/*"))) == 1
+
+
 def test_configured_buffers_go_before_those_of_the_server(keeper, tmp_path):
     """Who configured a place for buffers has large results there."""
     with dask.config.set({"seamless-dask-cache.buffers": str(tmp_path / "mine")}):
