@@ -143,6 +143,9 @@ class DatabaseClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __reduce__(self) -> Any:
+        return partial(DatabaseClient, *self._make.args, **self._make.keywords), ()
+
     def _start_anew(self) -> AsyncDatabaseClient:
         previous, self._client = self._client, self._make()
         return previous
@@ -335,6 +338,18 @@ class DatabaseClient:
     def get_buffer(self, checksum: object) -> bytes | None:
         """Give the content of a small buffer that the database holds. Not verified here."""
         return self._run(self._client.get_buffer(checksum))
+
+    def fetch_buffer(self, checksum: object) -> bytes | None:
+        """Give the content of a buffer of any size that the server has. Not verified here."""
+        return self._run(self._client.fetch_buffer(checksum))
+
+    def send_buffer(self, checksum: object, content: bytes) -> None:
+        """Bring the server a buffer of any size, which it verifies."""
+        self._run(self._client.send_buffer(checksum, content))
+
+    def have_buffers(self, checksums: Iterable[object]) -> set[str]:
+        """Give those of some checksums (hex) whose buffers the server has now."""
+        return self._run(self._client.have_buffers(checksums))
 
     def put_buffer(self, checksum: object, content: bytes) -> None:
         """Keep a small buffer in the database, which verifies its checksum."""

@@ -22,6 +22,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from .database_buffers import BufferRequests
 from .database_messages import (
     MAX_CUTOFFS,
     MAX_DOCUMENTS,
@@ -43,7 +44,7 @@ from .database_transport import decoded, encoded
 from .errors import DatabaseError
 
 
-class AsyncDatabaseClient(PublishedRequests):
+class AsyncDatabaseClient(PublishedRequests, BufferRequests):
     """Talks to a database; belongs to the event loop that first uses it.
 
     Parameters

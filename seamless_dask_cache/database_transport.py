@@ -93,13 +93,18 @@ class DatabaseTransport:
         return await self._send(method, "/", encoded(**fields)) or b""
 
     async def _send(
-        self, method: str, path: str, body: bytes, unless: int | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        unless: int | None = None,
+        timeout: aiohttp.ClientTimeout | None = None,
     ) -> bytes | None:
         """Give the content of the answer; None for the one status that is an answer too."""
         import aiohttp
 
         try:
-            status, content = await self._answer(method, self.url + path, body)
+            status, content = await self._answer(method, self.url + path, body, timeout)
         except aiohttp.InvalidURL as error:
             raise ConfigurationError(f"not a URL: {self.url}") from error
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
@@ -111,14 +116,18 @@ class DatabaseTransport:
             raise _refusal(self.url, status, content.decode(errors="replace"))
         return content
 
-    async def _answer(self, method: str, url: str, body: bytes) -> tuple[int, bytes]:
+    async def _answer(
+        self, method: str, url: str, body: bytes, timeout: aiohttp.ClientTimeout | None
+    ) -> tuple[int, bytes]:
         """Send a request, again if the connection fails."""
         import aiohttp
 
+        limit = timeout or aiohttp.ClientTimeout(total=self._timeout)
         # Sent twice is as good as once: requests set, and add nothing but costs, which are rough.
         for attempt in itertools.count():
             try:
-                async with self._open_session().request(method, url, data=_body(body)) as response:
+                request = self._open_session().request(method, url, data=_body(body), timeout=limit)
+                async with request as response:
                     return response.status, await response.read()
             except aiohttp.ClientConnectorCertificateError:
                 raise
@@ -175,6 +184,11 @@ def encoded(**fields: object) -> bytes:
         return write_json(fields, exact=fields.get("type") in DOCUMENTS)
     except ValueError as error:
         raise DatabaseError(f"this cannot be written as JSON: {error}") from error
+
+
+def encoded_list(items: list[str]) -> bytes:
+    """Write a body that is a list of str."""
+    return write_json(items)
 
 
 def decoded(content: bytes) -> Any:

@@ -163,12 +163,26 @@ class CachedFunction(Generic[P, R]):
 
 
 class BoundCall:
-    """A call of a cached function, not made yet."""
+    """A call of a cached function, not made yet.
+
+    Parameters
+    ----------
+    function : CachedFunction
+    args, kwargs : tuple, dict
+        What it is called with.
+    key_prefix : str, optional
+        The name under which lists show its result; that of the function by default.
+    """
 
     def __init__(
-        self, function: CachedFunction[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        function: CachedFunction[Any, Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        key_prefix: str | None = None,
     ):
         self.function = function
+        self.key_prefix = key_prefix
         self.args = args
         self.kwargs = kwargs
 

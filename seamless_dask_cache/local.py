@@ -55,12 +55,35 @@ def reset() -> None:
 
 def local_cache() -> LocalCache:
     """Return the cache that calls in this process use: the last enabled one, else as configured."""
-    settings = _enabled[0] if _enabled else Settings.from_arguments()
+    return cache_of(settings_in_force())
+
+
+def settings_in_force() -> Settings:
+    """Return the settings that calls in this process go by.
+
+    Raises
+    ------
+    ConfigurationError
+        When the configuration makes no sense.
+    """
+    return _enabled[0] if _enabled else Settings.from_arguments()
+
+
+def cache_of(settings: Settings, *, kind: type[LocalCache] | None = None) -> LocalCache:
+    """Return the cache of this process that has these settings.
+
+    Parameters
+    ----------
+    settings : Settings
+    kind : type, optional
+        `LocalCache`, or a class derived from it.
+    """
+    chosen = kind or LocalCache
     place = (settings.database, str(settings.cache_dir), repr(settings.buffers), settings.token)
-    name = (*place, settings.versions)
+    name = (chosen, *place, settings.versions)
     with _lock:
         if name not in _caches:
-            _caches[name] = LocalCache(settings)
+            _caches[name] = chosen(settings)
         return _caches[name]
 
 
@@ -75,7 +98,7 @@ class LocalCache:
     Notes
     -----
     Thread-safe. No fault of the database or of the buffer store reaches the caller: after one, the
-    cache is left alone for 30 s.
+    cache is left alone for 30 s; what cannot be written is only not stored.
     """
 
     def __init__(self, settings: Settings):
@@ -111,7 +134,7 @@ class LocalCache:
         finally:
             memos.end(before, seen)
         seconds = time.perf_counter() - started
-        self._store(identity, value, seconds, seen, lambda: self._notes(call, identity, identifier))
+        self._store(call, identity, value, seconds, seen, identifier)
         return value
 
     def close(self) -> None:
@@ -168,13 +191,17 @@ class LocalCache:
             return self._link
 
     def _connect(self) -> tuple[DatabaseClient, BufferStore]:
-        settings, folder = self.settings, self._folder()
+        settings = self.settings
         if settings.database is not None:
             client = _client(settings.database, settings.token)
-            return client, open_store(settings.buffers or folder / "buffers")
-        endpoint = ensure_server(folder)
+            return client, self._store_of(client)
+        endpoint = ensure_server(self._folder())
         client = _client(endpoint.url, endpoint.token)
         return client, open_store(settings.buffers or endpoint.buffers)
+
+    def _store_of(self, client: DatabaseClient) -> BufferStore:
+        """Give the buffers of a database that was named."""
+        return open_store(self.settings.buffers or self._folder() / "buffers")
 
     def _restored(
         self, identity: Identity, expires: float | None, outer: Observation | None
@@ -221,11 +248,12 @@ class LocalCache:
 
     def _store(
         self,
+        call: Any,
         identity: Identity,
         value: Any,
         seconds: float,
         seen: Observation,
-        notes: Callable[[], dict[str, Any]],
+        identifier: Identifier,
     ) -> None:
         if time.monotonic() < self._away_until:
             return
@@ -240,9 +268,11 @@ class LocalCache:
             inline = buffer.nbytes <= INLINE_BYTES
             if not inline:
                 buffer.store_in(store)
-            item = _item(identity, buffer, seconds, inline) | {"files": reads}
-            client.store([item], notes=notes())
+            item = _item(identity, call.key_prefix, buffer, seconds, inline) | {"files": reads}
+            client.store([item], notes=self._notes(call, identity, identifier))
             get_buffer_cache().set_cost(buffer.checksum, download=LOCAL, recomputation=seconds)
+        except StoreError as error:  # which says nothing of what is smaller, or known
+            logger.warning("the result of %s was not stored: %s", identity.function, error)
         except (DatabaseError, OSError) as error:
             self._failed(error)
         except Exception as error:
@@ -264,7 +294,9 @@ def _observation() -> Observation:
     return Observation()
 
 
-def _item(identity: Identity, buffer: Any, seconds: float, inline: bool) -> dict[str, Any]:
+def _item(
+    identity: Identity, key_prefix: str | None, buffer: Any, seconds: float, inline: bool
+) -> dict[str, Any]:
     return {
         "transformation": identity.checksum,
         "result": buffer.checksum,
@@ -273,7 +305,7 @@ def _item(identity: Identity, buffer: Any, seconds: float, inline: bool) -> dict
         "content": buffer.tobytes() if inline else None,
         "entry": {
             "function": identity.function,
-            "key_prefix": identity.function.rpartition(".")[2],
+            "key_prefix": key_prefix or identity.function.rpartition(".")[2],
             "seconds": seconds,
             "nbytes": buffer.nbytes,
             "created": time.time(),

@@ -34,11 +34,13 @@ LAYERS = [
         "database",
         "database_async",
         "database_body",
+        "database_buffers",
         "database_messages",
         "database_published",
         "database_transport",
         "embedded",
         "config",
+        "server_store",
     },
     {"transformation", "local", "explanation", "auditing", "resolving", "expression"},
     {"decorator", "cluster", "rebuilding", "recomputation", "stores"},
@@ -92,6 +94,12 @@ def test_server_imports_little_of_the_library():
         ("import seamless_dask_cache", "distributed pandas aiohttp numpy dask"),
         ("from seamless_dask_cache import Checksum, Buffer", "distributed pandas aiohttp dask"),
         ("from seamless_dask_cache import code_checksum", "distributed pandas aiohttp"),
+        (
+            "from seamless_dask_cache.stores import TrackStore",
+            "distributed pandas aiohttp numpy dask",
+        ),
+        ("import seamless_dask_cache.stores", "distributed pandas aiohttp numpy dask pyarrow"),
+        ("from seamless_dask_cache.stores import IntervalTrack", "pandas pyarrow dask"),
     ],
 )
 def test_importing_is_light(statement, heavy):

@@ -225,8 +225,6 @@ _BY_NAME: dict[str, Handler] = {
     "cytoolz.functoolz.curry": _partial,
     "dask.utils.Dispatch": _dispatch,
     "typing.NewType": _accessor("NewType", "__name__", "__supertype__"),
-    "typing.ForwardRef": _accessor("ForwardRef", "__forward_arg__"),
-    "annotationlib.ForwardRef": _accessor("ForwardRef", "__forward_arg__"),
     "typing.TypeVar": _type_variable,
     "typing.ParamSpec": _type_variable,
     "typing.TypeVarTuple": _type_variable,

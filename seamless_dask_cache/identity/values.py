@@ -14,6 +14,7 @@ import fractions
 import pathlib
 import re
 import types
+import typing
 import uuid
 import zoneinfo
 from typing import Any
@@ -176,6 +177,8 @@ HANDLERS: dict[type, Handler] = {
     types.GenericAlias: _generic_alias,
     types.UnionType: _union,
     types.CellType: _cell,
+    # As the text that it stands for: it was a text in the source.
+    typing.ForwardRef: _fields("ForwardRef", lambda value: (value.__forward_arg__,)),
     array.array: _fields("array", lambda value: (value.typecode, value.tobytes())),
     decimal.Decimal: _fields("Decimal", lambda value: (str(value),)),
     fractions.Fraction: _fields("Fraction", lambda value: (value.numerator, value.denominator)),
