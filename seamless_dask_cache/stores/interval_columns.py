@@ -35,7 +35,7 @@ class Columns:
 
     Notes
     -----
-    A column that says nothing is None, so that intervals that are equal have equal columns.
+    In a track, a column that says nothing is None, so that equal tracks have equal columns.
 
     Examples
     --------
@@ -73,6 +73,14 @@ class Columns:
             changed(self.strands),
             MappingProxyType(extras),
         )
+
+    def told(self) -> Columns:
+        """Return the same without columns that say nothing, so that equal intervals are equal."""
+        names = None if self.names is None else none_if(self.names, "")
+        silent = self.scores is None or bool(np.isnan(self.scores).all())
+        strands = None if self.strands is None else none_if(self.strands, ".")
+        scores = None if silent else self.scores
+        return dataclasses.replace(self, names=names, scores=scores, strands=strands)
 
     def packed(self) -> Packed:
         """Return plain values that are equal if and only if the columns are.
@@ -124,6 +132,17 @@ class Columns:
         ):
             # Tuples are equal that hold the same NaN, not those that hold two.
             yield start, end, name, math.nan if score != score else score, strand
+
+
+def none_if(column: Array, nothing: str) -> Array | None:
+    """Return a column, or None if it says nothing anywhere.
+
+    Examples
+    --------
+    >>> none_if(np.array([".", "."]), ".") is None
+    True
+    """
+    return None if bool(np.all(column == nothing)) else column
 
 
 def concatenated(parts: Sequence[Columns]) -> Columns:

@@ -153,7 +153,7 @@ def _part(chrom: str, given: Any) -> Columns:
 def _columns_of(given: Any) -> Columns:
     if isinstance(given, Intervals):
         # A copy: a view would keep the whole track in memory that it is of.
-        return given.columns.map(np.copy)
+        return given.columns.told().map(np.copy)
     if isinstance(given, Mapping):
         return _checked(_by_meaning(list(given), given))
     if isinstance(given, tuple) and len(given) == 2:

@@ -46,6 +46,9 @@ def test_all_columns_are_read(tmp_path):
     assert first == Interval("chr1", 100, 500, "gene one", 960.0, "+")
     assert second == Interval("chr1", 200, 500) and str(track.label) == "file"
     assert track.extras == EXTRAS
+    columns = track.columns
+    for column in (*columns.listed(), *track.query("chr1", 0).columns.listed()):
+        assert not column.flags.writeable
     assert track["chr1"].extras["blockSizes"].tolist() == ["50,60", "300,"]
 
 

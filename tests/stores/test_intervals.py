@@ -222,6 +222,7 @@ def _by_chromosome():
         _table,
         lambda: _table().rename(columns={"chrom": "Chromosome", "start": "Start", "end": "End"}),
         lambda: _table().convert_dtypes(),
+        lambda: [(*row[:4], "." if math.isnan(row.score) else row.score, row[5]) for row in ROWS],
         lambda: _table().astype({"chrom": "category", "strand": "category"}),
     ],
 )
@@ -352,6 +353,21 @@ def test_the_result_of_a_query_is_pickled_without_its_track():
     starts = np.arange(100_000)
     track = IntervalTrack("t", {"c": (starts, starts + 1)})
     assert len(pickle.dumps(track.query("c", 5, 10))) < 2_000
+
+
+@given(st.lists(rows, max_size=6), spans)
+def test_what_queries_give_can_be_a_track_again(given, span):
+    """Equal to that of the same intervals, though there the whole track has names and here none."""
+    track = IntervalTrack("t", given)
+    found = {chrom: track.query(chrom, *span) for chrom in track.chroms}
+    again, one_by_one = (
+        IntervalTrack("u", intervals)
+        for intervals in (found, [one for hits in found.values() for one in hits])
+    )
+    assert again == one_by_one and value_checksum(again) == value_checksum(one_by_one)
+    for chrom in again.chroms:
+        assert found[chrom] == again[chrom] == IntervalTrack("v", found[chrom])[chrom]
+        assert pickle.dumps(found[chrom]) == pickle.dumps(again[chrom])
 
 
 def test_whether_there_is_an_index_is_not_seen():
