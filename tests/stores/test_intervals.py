@@ -162,6 +162,13 @@ def test_a_range_that_makes_no_sense_is_refused(span, error):
         TRACK.query("chr1", *span)
 
 
+def test_a_range_may_reach_beyond_every_position():
+    """What is too large for a column is no error, and finds what there is."""
+    track = IntervalTrack("t", [("c", 5, 9), ("c", LAST, LAST)])
+    assert track.count("c", 5, 2**70) == track.count("c") == 2
+    assert track.count("c", 2**70) == track.count("c", 2**70, 2**71) == 0
+
+
 def test_threads_may_make_the_index_together():
     """All get the same hits, and one index."""
     starts = np.arange(50_000)
@@ -186,8 +193,9 @@ def test_threads_may_make_the_index_together():
 def test_intervals_are_sorted_and_those_that_are_equal_keep_their_order():
     """By chromosome, start and end; stable."""
     assert list(TRACK) == SORTED and len(TRACK) == 4 and TRACK.chroms == ("chr1", "chr2")
-    same = IntervalTrack("t", [("c", 1, 2, name) for name in "bac"])
-    assert [interval.name for interval in same] == ["b", "a", "c"]
+    for last in (9, LAST):
+        same = IntervalTrack("t", [("c", 5, last), *(("c", 1, 2, name) for name in "bac")])
+        assert [interval.name for interval in same] == ["b", "a", "c", ""]
     assert str(TRACK.label) == "genes" and TRACK.track_type == "interval"
 
 
@@ -257,8 +265,9 @@ def test_further_columns_of_text_are_kept():
     assert track.extras == ("gene",) and track["c"].extras["gene"].tolist() == ["y", "x"]
     assert track.query("c", 5).extras["gene"].tolist() == ["x"]
     assert pickle.loads(pickle.dumps(track)) == track
-    other = IntervalTrack("t", table.assign(gene=["x", "z"]))
-    assert track != other and value_checksum(track) != value_checksum(other)
+    for changed in (table.assign(gene=["x", "z"]), table.rename(columns={"gene": "exon"})):
+        other = IntervalTrack("t", changed)
+        assert track != other and value_checksum(track) != value_checksum(other)
 
 
 @pytest.mark.parametrize(
@@ -395,6 +404,17 @@ def test_whether_there_is_an_index_is_not_seen():
 )
 def test_any_difference_makes_tracks_and_identities_differ(other):
     assert other != TRACK and value_checksum(other) != value_checksum(TRACK)
+
+
+def test_scores_that_are_equal_have_one_identity():
+    """Zero has no sign, and a missing score is one however it was computed."""
+    odd = np.array([0xFFF8000000000001, 0x8000000000000000, 0x3FF0000000000000], np.uint64)
+    one, other = (
+        IntervalTrack("t", {"c": {"start": [1, 2, 3], "end": [4, 5, 6], "score": scores}})
+        for scores in (odd.view(np.float64), [math.nan, 0.0, 1.0])
+    )
+    assert one == other and value_checksum(one) == value_checksum(other)
+    assert pickle.dumps(one) == pickle.dumps(other)
 
 
 def test_names_are_not_run_together():
