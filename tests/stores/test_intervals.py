@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -199,6 +200,17 @@ def test_intervals_are_sorted_and_those_that_are_equal_keep_their_order():
     assert str(TRACK.label) == "genes" and TRACK.track_type == "interval"
 
 
+class Gene(NamedTuple):
+    """The fields of an interval in another order."""
+
+    name: str
+    strand: str
+    chrom: str
+    start: int
+    end: int
+    score: float
+
+
 def _table():
     names = ["chrom", "start", "end", "name", "score", "strand"]
     return pd.DataFrame([tuple(row) for row in ROWS], columns=names)
@@ -224,6 +236,7 @@ def _by_chromosome():
         lambda: iter(ROWS),
         lambda: [list(row) for row in ROWS],
         lambda: [SimpleNamespace(**row._asdict()) for row in ROWS],
+        lambda: [Gene(row.name, row.strand, *row[:3], row.score) for row in ROWS],
         lambda: TRACK,
         lambda: {chrom: TRACK[chrom] for chrom in ("chr2", "chr1")},
         _by_chromosome,
@@ -279,6 +292,7 @@ def test_further_columns_of_text_are_kept():
         ([("c", "1", 4)], TypeError, "'?1'?"),
         ([("c", True, 4)], TypeError, "starts must be integers"),
         ([("c", None, 4)], TypeError, "not None"),
+        ({"c": (np.array([True], object), [4])}, TypeError, "not True"),
         ([("c", 1, 2**63)], ValueError, "63 bits"),
         ([("c", 1)], ValueError, r"chrom, start, end.*\('c', 1\)"),
         ([("c", 1, 2, "n", 1.0, "+", "more")], ValueError, "more"),
@@ -356,6 +370,12 @@ def test_pickles_give_back_equal_tracks(given):
         found = track.query(chrom, 20)
         again = pickle.loads(pickle.dumps(found))
         assert again == found and list(again) == list(back.query(chrom, 20))
+
+
+def test_a_track_of_a_result_does_not_keep_the_whole_track_in_memory():
+    track = IntervalTrack("t", {"c": (np.arange(9), np.arange(9) + 1)})
+    part = IntervalTrack("u", track.query("c", 5, 7))
+    assert len(part) == 2 and not np.shares_memory(part["c"].starts, track["c"].starts)
 
 
 def test_the_result_of_a_query_is_pickled_without_its_track():
