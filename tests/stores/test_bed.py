@@ -157,7 +157,7 @@ lines = st.one_of(
 
 
 @given(st.lists(lines, max_size=4).map("\n".join))
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 def test_many_lines_at_once_are_read_as_one_by_one(tmp_path_factory, text):
     """What pyarrow takes is exactly what the rules for single lines give, and nothing else."""
     path = tmp_path_factory.getbasetemp() / "any.bed"
@@ -238,7 +238,7 @@ def tracks(draw):
 
 
 @given(tracks(), st.sampled_from(["", ".gz"]), st.sampled_from([1, 3, 1 << 18]))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_what_is_written_is_read_as_an_equal_track(tmp_path_factory, track, suffix, at_once):
     """Whatever columns there are, and whatever is in them."""
     path = tmp_path_factory.getbasetemp() / f"round.bed{suffix}"

@@ -51,7 +51,7 @@ def as_pairs(found):
 @example([[0, 3000], *([i, i + 1] for i in range(300))], [250, 260])
 @example([[i, 3000 - i] for i in range(600)], [1400, 1401])
 @example([[0, LAST], [3, 3], [3, 3], [3, 9]], [3, 3])
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_a_query_gives_what_looking_at_every_interval_gives(intervals, span):
     """Nested, repeated, huge and empty intervals; any range; in the order of the track."""
     track = IntervalTrack("t", [("c", *pair) for pair in intervals])
@@ -360,6 +360,7 @@ rows = st.tuples(
 
 
 @given(st.lists(rows, max_size=8))
+@settings(deadline=None)
 def test_pickles_give_back_equal_tracks(given):
     """Exactly, with or without an index, and queries too."""
     track = IntervalTrack("t", given)
@@ -385,6 +386,7 @@ def test_the_result_of_a_query_is_pickled_without_its_track():
 
 
 @given(st.lists(rows, max_size=6), spans)
+@settings(deadline=None)
 def test_what_queries_give_can_be_a_track_again(given, span):
     """Equal to that of the same intervals, though there the whole track has names and here none."""
     track = IntervalTrack("t", given)
