@@ -30,7 +30,7 @@ from seamless_dask_cache.stores.interval_columns import Array, Columns, concaten
 from seamless_dask_cache.stores.interval_sources import Rows
 
 _PIECE_BYTES = 1 << 25
-_PASSED_OVER = re.compile(rb"^(?:#|(?:track|browser)(?:\s|\Z))[^\n]*\n?", re.MULTILINE)
+_PASSED_OVER = re.compile(rb"^(?:#|(?:track|browser)(?=\s|\Z))[^\n]*\n?", re.MULTILINE)
 _BEFORE_THEM = (b"\n#", b"\ntrack", b"\nbrowser")
 """One of these is in a piece with lines to pass over; finding that out costs next to nothing."""
 

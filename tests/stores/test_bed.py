@@ -63,6 +63,7 @@ def test_all_columns_are_read(tmp_path):
         "chr1\t1\t2\r\nchr2\t3\t4\r\n",
         "chr1 1 2\r\n\r\nchr2 3 4",
         "#chrom\tstart\tend\nchr1\t1\t2\n# more\nchr2\t3\t4\n#",
+        "browser\nchr1\t1\t2\ntrack\nchr2\t3\t4\n",
         "browser position chr1\ntrack name=x\nchr1\t1\t2\n\n \t \ntrack\nchr2\t3\t4\n",
         "\n\nchr1\t1\t2\ntrack\tname=y\n\nchr2\t3\t4\nbrowser\n",
         "\ufeffchr1\t1\t2\nchr2\t 3\t0004\n",
@@ -157,7 +158,7 @@ lines = st.one_of(
 
 
 @given(st.lists(lines, max_size=4).map("\n".join))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=800, deadline=None)
 def test_many_lines_at_once_are_read_as_one_by_one(tmp_path_factory, text):
     """What pyarrow takes is exactly what the rules for single lines give, and nothing else."""
     path = tmp_path_factory.getbasetemp() / "any.bed"

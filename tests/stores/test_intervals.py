@@ -50,6 +50,7 @@ def as_pairs(found):
 @given(st.lists(spans, max_size=120), spans)
 @example([[0, 3000], *([i, i + 1] for i in range(300))], [250, 260])
 @example([[i, 3000 - i] for i in range(600)], [1400, 1401])
+@example([[0, 3], [3, 5]], [3, 3])
 @example([[0, LAST], [3, 3], [3, 3], [3, 9]], [3, 3])
 @settings(max_examples=300, deadline=None)
 def test_a_query_gives_what_looking_at_every_interval_gives(intervals, span):
