@@ -99,8 +99,9 @@ def test_zero_has_no_sign(tmp_path):
 
 def test_lines_do_not_end_in_cr_alone(tmp_path):
     """Neither in a file that has other line ends, nor in one that has none."""
-    for text in ("chr1\t1\t2\rchr2\t3\t4\n", "chr1\t1\t2\rchr2\t3\t4\r"):
-        with pytest.raises(ValueError, match=r"line 1: expected lines that end in LF or CR LF"):
+    old = "chr1\t1\t2\rchr2\t3\t4\r"
+    for text, line in ((old, 1), ("chr1\t1\t2\n" + old, 2), (f"chr1\t1\t2\n{old[:-1]}\n", 2)):
+        with pytest.raises(ValueError, match=rf"line {line}: expected lines that end in LF or CR"):
             read(tmp_path, text)
 
 
