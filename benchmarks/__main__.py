@@ -1,7 +1,7 @@
 """Measure this project.
 
 ``python -m benchmarks`` prints a table; so does it with the name of a group: checksums, compat,
-data-layer, datasets, hashing, hook, restore, scale, server, workloads.
+data-layer, datasets, hashing, hook, intervals, restore, scale, server, workloads.
 
 Without a name of a group, the cache is compared with plain Dask. Medians are quoted; where there is
 something to compare with, both sides run in turn.
@@ -21,6 +21,7 @@ from benchmarks import (
     datasets,
     hashing,
     hook,
+    intervals,
     restore,
     scale,
     server,
@@ -100,6 +101,14 @@ def restore_command(runs: int, folder: Path | None) -> None:
 def data_layer_command(runs: int) -> None:
     """Print what arrays as buffers cost, and how fast the buffer cache is."""
     data_layer.run(runs)
+
+
+@main.command("intervals")
+@click.option("--runs", default=3, show_default=True, help="Runs of building a track.")
+@click.option("--number", default=intervals.NUMBER, show_default=True, help="Intervals.")
+def intervals_command(runs: int, number: int) -> None:
+    """Print what tracks of many intervals cost: made, asked, written and read."""
+    intervals.run(runs, number)
 
 
 @main.command("workloads")

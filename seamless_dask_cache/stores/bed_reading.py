@@ -25,12 +25,12 @@ from seamless_dask_cache.stores.bed_format import (
 from seamless_dask_cache.stores.bed_lines import first_width, parse_lines
 from seamless_dask_cache.stores.chromosomes import checked_chrom
 from seamless_dask_cache.stores.gzipped import open_content
-from seamless_dask_cache.stores.interval_checks import STRANDS, none_if
+from seamless_dask_cache.stores.interval_checks import STRANDS
 from seamless_dask_cache.stores.interval_columns import Array, Columns, concatenated
 from seamless_dask_cache.stores.interval_sources import Rows
 
 _PIECE_BYTES = 1 << 25
-_PASSED_OVER = re.compile(rb"^(?:#|(?:track|browser)(?:\s|\Z))[^\n]*\n?", re.MULTILINE)
+_PASSED_OVER = re.compile(rb"^(?:#|(?:track|browser)(?=\s|\Z))[^\n]*\n?", re.MULTILINE)
 _BEFORE_THEM = (b"\n#", b"\ntrack", b"\nbrowser")
 """One of these is in a piece with lines to pass over; finding that out costs next to nothing."""
 
@@ -181,7 +181,7 @@ def _columns(
     )
     if (columns.starts < 0).any() or (columns.ends < columns.starts).any():
         raise _UnusualError
-    return columns
+    return columns.told().map(lambda column: column)
 
 
 def _positions(column: Any) -> Array:
@@ -196,22 +196,20 @@ def _texts(column: Any) -> Array:
     return texts
 
 
-def _names(column: Any) -> Array | None:
+def _names(column: Any) -> Array:
     texts = _texts(column)
     texts[texts == "."] = ""
-    return none_if(texts, "")
+    return texts
 
 
-def _scores(column: Any) -> Array | None:
-    if column.null_count == len(column):
-        return None
+def _scores(column: Any) -> Array:
     scores: Array = column.to_numpy(zero_copy_only=False) + 0.0
     scores[np.isnan(scores)] = math.nan
     return scores
 
 
-def _strands(column: Any) -> Array | None:
+def _strands(column: Any) -> Array:
     codes, known = _coded(column)
     if not set(known) <= set(STRANDS):
         raise _UnusualError
-    return none_if(np.array(known, "U1")[codes], ".")
+    return np.array(known, "U1")[codes]

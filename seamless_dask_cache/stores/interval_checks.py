@@ -54,14 +54,14 @@ def checked_columns(
     columns = Columns(
         _positions("start", starts),
         _positions("end", ends),
-        None if names is None else none_if(_names(names), ""),
+        None if names is None else _names(names),
         None if scores is None else _scores(scores),
-        None if strands is None else none_if(_strands(strands), "."),
+        None if strands is None else _strands(strands),
         {name: _texts(name, column) for name, column in extras.items()},
     )
     _check_lengths(columns)
     _check_order(columns)
-    return columns.map(lambda column: column)
+    return columns.told().map(lambda column: column)
 
 
 def _positions(name: str, values: Any) -> Array:
@@ -138,15 +138,17 @@ def _text(name: str, value: Any, missing: str | None) -> str:
     raise TypeError(f"{name} must be a str, not {value!r}")
 
 
-def _scores(values: Any) -> Array | None:
+def _scores(values: Any) -> Array:
+    values = _as_sequence(values)
     given = _one_dimensional("scores", values)
     if given.dtype.kind not in "fiu":
-        given = np.array([_score(value) for value in given.tolist()], np.float64)
+        # Not of that array: one text among numbers makes texts of all.
+        given = np.array([_score(value) for value in _objects("scores", values)], np.float64)
     # One NaN and one zero, so that equal scores have equal bytes.
     numbers = np.array(given, np.float64) + 0.0
     missing = np.isnan(numbers)
     numbers[missing] = math.nan
-    return None if missing.all() else numbers
+    return numbers
 
 
 def _score(value: Any) -> float:
@@ -166,17 +168,6 @@ def _strands(values: Any) -> Array:
             raise ValueError(f'a strand is "+", "-" or ".", not {value!r}')
         known[value] = str(strand)
     return np.array([known[item] for item in items], "U1")
-
-
-def none_if(column: Array, nothing: str) -> Array | None:
-    """Return a column, or None if it says nothing anywhere.
-
-    Examples
-    --------
-    >>> none_if(np.array([".", "."]), ".") is None
-    True
-    """
-    return None if bool(np.all(column == nothing)) else column
 
 
 def _check_lengths(columns: Columns) -> None:

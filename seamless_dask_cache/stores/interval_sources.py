@@ -153,10 +153,11 @@ def _part(chrom: str, given: Any) -> Columns:
 def _columns_of(given: Any) -> Columns:
     if isinstance(given, Intervals):
         # A copy: a view would keep the whole track in memory that it is of.
-        return given.columns.map(np.copy)
+        return given.columns.told().map(np.copy)
     if isinstance(given, Mapping):
         return _checked(_by_meaning(list(given), given))
     if isinstance(given, tuple) and len(given) == 2:
+        _refuse_two_pairs(given)
         return checked_columns(*given)
     pairs = np.asarray(given)
     if pairs.size == 0:
@@ -167,6 +168,15 @@ def _columns_of(given: Any) -> Columns:
             f"not an array of shape {pairs.shape}"
         )
     return checked_columns(pairs[:, 0], pairs[:, 1])
+
+
+def _refuse_two_pairs(given: tuple[Any, Any]) -> None:
+    # ((0, 10), (5, 20)): two intervals, or two starts and two ends? Nobody should have to guess.
+    if all(isinstance(part, tuple) and len(part) == 2 for part in given):
+        raise ValueError(
+            f"{given!r} may be two intervals or starts and ends: give a list of the intervals, "
+            "or lists of starts and of ends"
+        )
 
 
 def _by_meaning(names: list[Any], table: Any) -> dict[str, Any]:

@@ -156,7 +156,7 @@ class Intervals:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Intervals):
             return NotImplemented
-        return self._chrom == other._chrom and self.columns.equal(other.columns)
+        return self._chrom == other._chrom and self.columns.told().equal(other.columns.told())
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -168,7 +168,7 @@ class Intervals:
         return _rebuilt, self.__seamless_identity__()
 
     def __seamless_identity__(self) -> tuple[str, Packed]:
-        return self._chrom, self.columns.packed()
+        return self._chrom, self.columns.told().packed()
 
 
 def _rebuilt(chrom: str, packed: Packed) -> Intervals:

@@ -2,8 +2,8 @@
 
 Intervals are sorted by start, then by end. For a range [a, b), two binary searches give the run of
 those that start within it: all of these are hits. The others are intervals that start before `a`
-and end after it. They are found by a tree of block maxima of the ends: the greatest end of every 64
-intervals, of every 64 such blocks, and so on. From the top down, only blocks are opened that hold a
+and end after it. They are found by a tree of block maxima of the ends: the greatest end of every 16
+intervals, of every 16 such blocks, and so on. From the top down, only blocks are opened that hold a
 hit, so that the time is bounded by the hits times a block, however intervals are nested. A running
 maximum would be of no use behind a single interval that spans all others.
 

@@ -214,7 +214,9 @@ def _sorted_rows(rows: Rows) -> Rows:
     rank = {chrom: number for number, chrom in enumerate(chroms)}
     ranks = np.array([rank.get(chrom, 0) for chrom in rows.chroms], np.int32)
     codes = ranks[rows.codes] if len(rows.codes) else rows.codes
-    order = sort_order((codes, rows.columns.starts, rows.columns.ends))
+    # Lengths sort as ends do among equal starts, and have fewer bits.
+    lengths = rows.columns.ends - rows.columns.starts
+    order = sort_order((codes, rows.columns.starts, lengths))
     if order is None:
         return Rows(tuple(chroms), codes, rows.columns)
     return Rows(tuple(chroms), codes[order], rows.columns.select(order))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seamless_dask_cache.stores import Genome, fasta, read_fasta, write_fasta
@@ -86,6 +86,7 @@ letters = st.text("ACGTUNRYKMSWBDHVacgtn-", max_size=30)
     st.sampled_from(["", ".gz"]),
     st.sampled_from([1, 2, 1 << 16]),
 )
+@settings(deadline=None)
 def test_what_is_written_is_read_as_an_equal_genome(
     tmp_path_factory, chroms, line_length, suffix, at_once
 ):

@@ -6,7 +6,7 @@ import dataclasses
 import pickle
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seamless_dask_cache import value_checksum
@@ -39,6 +39,7 @@ def test_what_a_genome_tells_of_itself():
 
 
 @given(st.text(IUPAC, min_size=1, max_size=12), st.data())
+@settings(deadline=None)
 def test_a_circular_chromosome_goes_on_with_its_first_base(letters, data):
     """Any range of at most its length, wherever it starts."""
     genome = Genome("g", "circular", {"c": letters})
@@ -51,6 +52,7 @@ def test_a_circular_chromosome_goes_on_with_its_first_base(letters, data):
 
 
 @given(st.text(IUPAC, max_size=12), st.data())
+@settings(deadline=None)
 def test_a_linear_chromosome_ends(letters, data):
     genome = Genome("g", "linear", {"c": letters})
     end = data.draw(st.integers(0, len(letters)))

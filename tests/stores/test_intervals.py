@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -49,8 +50,9 @@ def as_pairs(found):
 @given(st.lists(spans, max_size=120), spans)
 @example([[0, 3000], *([i, i + 1] for i in range(300))], [250, 260])
 @example([[i, 3000 - i] for i in range(600)], [1400, 1401])
+@example([[0, 3], [3, 5]], [3, 3])
 @example([[0, LAST], [3, 3], [3, 3], [3, 9]], [3, 3])
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_a_query_gives_what_looking_at_every_interval_gives(intervals, span):
     """Nested, repeated, huge and empty intervals; any range; in the order of the track."""
     track = IntervalTrack("t", [("c", *pair) for pair in intervals])
@@ -162,6 +164,13 @@ def test_a_range_that_makes_no_sense_is_refused(span, error):
         TRACK.query("chr1", *span)
 
 
+def test_a_range_may_reach_beyond_every_position():
+    """What is too large for a column is no error, and finds what there is."""
+    track = IntervalTrack("t", [("c", 5, 9), ("c", LAST, LAST)])
+    assert track.count("c", 5, 2**70) == track.count("c") == 2
+    assert track.count("c", 2**70) == track.count("c", 2**70, 2**71) == 0
+
+
 def test_threads_may_make_the_index_together():
     """All get the same hits, and one index."""
     starts = np.arange(50_000)
@@ -186,9 +195,21 @@ def test_threads_may_make_the_index_together():
 def test_intervals_are_sorted_and_those_that_are_equal_keep_their_order():
     """By chromosome, start and end; stable."""
     assert list(TRACK) == SORTED and len(TRACK) == 4 and TRACK.chroms == ("chr1", "chr2")
-    same = IntervalTrack("t", [("c", 1, 2, name) for name in "bac"])
-    assert [interval.name for interval in same] == ["b", "a", "c"]
+    for last in (9, LAST):
+        same = IntervalTrack("t", [("c", 5, last), *(("c", 1, 2, name) for name in "bac")])
+        assert [interval.name for interval in same] == ["b", "a", "c", ""]
     assert str(TRACK.label) == "genes" and TRACK.track_type == "interval"
+
+
+class Gene(NamedTuple):
+    """The fields of an interval in another order."""
+
+    name: str
+    strand: str
+    chrom: str
+    start: int
+    end: int
+    score: float
 
 
 def _table():
@@ -216,12 +237,14 @@ def _by_chromosome():
         lambda: iter(ROWS),
         lambda: [list(row) for row in ROWS],
         lambda: [SimpleNamespace(**row._asdict()) for row in ROWS],
+        lambda: [Gene(row.name, row.strand, *row[:3], row.score) for row in ROWS],
         lambda: TRACK,
         lambda: {chrom: TRACK[chrom] for chrom in ("chr2", "chr1")},
         _by_chromosome,
         _table,
         lambda: _table().rename(columns={"chrom": "Chromosome", "start": "Start", "end": "End"}),
         lambda: _table().convert_dtypes(),
+        lambda: [(*row[:4], "." if math.isnan(row.score) else row.score, row[5]) for row in ROWS],
         lambda: _table().astype({"chrom": "category", "strand": "category"}),
     ],
 )
@@ -256,8 +279,9 @@ def test_further_columns_of_text_are_kept():
     assert track.extras == ("gene",) and track["c"].extras["gene"].tolist() == ["y", "x"]
     assert track.query("c", 5).extras["gene"].tolist() == ["x"]
     assert pickle.loads(pickle.dumps(track)) == track
-    other = IntervalTrack("t", table.assign(gene=["x", "z"]))
-    assert track != other and value_checksum(track) != value_checksum(other)
+    for changed in (table.assign(gene=["x", "z"]), table.rename(columns={"gene": "exon"})):
+        other = IntervalTrack("t", changed)
+        assert track != other and value_checksum(track) != value_checksum(other)
 
 
 @pytest.mark.parametrize(
@@ -269,6 +293,7 @@ def test_further_columns_of_text_are_kept():
         ([("c", "1", 4)], TypeError, "'?1'?"),
         ([("c", True, 4)], TypeError, "starts must be integers"),
         ([("c", None, 4)], TypeError, "not None"),
+        ({"c": (np.array([True], object), [4])}, TypeError, "not True"),
         ([("c", 1, 2**63)], ValueError, "63 bits"),
         ([("c", 1)], ValueError, r"chrom, start, end.*\('c', 1\)"),
         ([("c", 1, 2, "n", 1.0, "+", "more")], ValueError, "more"),
@@ -336,6 +361,7 @@ rows = st.tuples(
 
 
 @given(st.lists(rows, max_size=8))
+@settings(deadline=None)
 def test_pickles_give_back_equal_tracks(given):
     """Exactly, with or without an index, and queries too."""
     track = IntervalTrack("t", given)
@@ -348,10 +374,32 @@ def test_pickles_give_back_equal_tracks(given):
         assert again == found and list(again) == list(back.query(chrom, 20))
 
 
+def test_a_track_of_a_result_does_not_keep_the_whole_track_in_memory():
+    track = IntervalTrack("t", {"c": (np.arange(9), np.arange(9) + 1)})
+    part = IntervalTrack("u", track.query("c", 5, 7))
+    assert len(part) == 2 and not np.shares_memory(part["c"].starts, track["c"].starts)
+
+
 def test_the_result_of_a_query_is_pickled_without_its_track():
     starts = np.arange(100_000)
     track = IntervalTrack("t", {"c": (starts, starts + 1)})
     assert len(pickle.dumps(track.query("c", 5, 10))) < 2_000
+
+
+@given(st.lists(rows, max_size=6), spans)
+@settings(deadline=None)
+def test_what_queries_give_can_be_a_track_again(given, span):
+    """Equal to that of the same intervals, though there the whole track has names and here none."""
+    track = IntervalTrack("t", given)
+    found = {chrom: track.query(chrom, *span) for chrom in track.chroms}
+    again, one_by_one = (
+        IntervalTrack("u", intervals)
+        for intervals in (found, [one for hits in found.values() for one in hits])
+    )
+    assert again == one_by_one and value_checksum(again) == value_checksum(one_by_one)
+    for chrom in again.chroms:
+        assert found[chrom] == again[chrom] == IntervalTrack("v", found[chrom])[chrom]
+        assert pickle.dumps(found[chrom]) == pickle.dumps(again[chrom])
 
 
 def test_whether_there_is_an_index_is_not_seen():
@@ -381,6 +429,17 @@ def test_any_difference_makes_tracks_and_identities_differ(other):
     assert other != TRACK and value_checksum(other) != value_checksum(TRACK)
 
 
+def test_scores_that_are_equal_have_one_identity():
+    """Zero has no sign, and a missing score is one however it was computed."""
+    odd = np.array([0xFFF8000000000001, 0x8000000000000000, 0x3FF0000000000000], np.uint64)
+    one, other = (
+        IntervalTrack("t", {"c": {"start": [1, 2, 3], "end": [4, 5, 6], "score": scores}})
+        for scores in (odd.view(np.float64), [math.nan, 0.0, 1.0])
+    )
+    assert one == other and value_checksum(one) == value_checksum(other)
+    assert pickle.dumps(one) == pickle.dumps(other)
+
+
 def test_names_are_not_run_together():
     """Neither equality nor identity nor pickles take "ab", "" for "a", "b"."""
     one, other = (
@@ -399,3 +458,11 @@ def test_identities_are_equal_in_every_process():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == value_checksum(TRACK)
+
+
+def test_two_pairs_in_a_tuple_are_not_guessed():
+    """They could be two intervals, or two starts and two ends; lists say which."""
+    with pytest.raises(ValueError, match="chr1: .* may be two intervals"):
+        IntervalTrack("t", {"chr1": ((0, 10), (5, 20))})
+    assert list(IntervalTrack("t", {"chr1": [(0, 10), (5, 20)]})["chr1"].ends) == [10, 20]
+    assert list(IntervalTrack("t", {"chr1": ([0, 10], [5, 20])})["chr1"].ends) == [5, 20]

@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seamless_dask_cache import value_checksum
@@ -16,6 +16,7 @@ TRACK = SignalTrack("s", {"chr2": np.arange(5.0), "chr1": [1, 2]}, 10)
 
 
 @given(st.integers(1, 7), st.integers(0, 12), st.data())
+@settings(deadline=None)
 def test_a_query_gives_the_bins_that_overlap(step, number, data):
     """Those that share a base with the range, and no other."""
     track = SignalTrack("s", {"c": np.arange(number)}, step)
