@@ -462,7 +462,7 @@ def test_identities_are_equal_in_every_process():
 
 def test_two_pairs_in_a_tuple_are_not_guessed():
     """They could be two intervals, or two starts and two ends; lists say which."""
-    with pytest.raises(ValueError, match="chr1: .* may be two intervals"):
+    with pytest.raises(ValueError, match=r"chr1: .* may be two intervals"):
         IntervalTrack("t", {"chr1": ((0, 10), (5, 20))})
     assert list(IntervalTrack("t", {"chr1": [(0, 10), (5, 20)]})["chr1"].ends) == [10, 20]
     assert list(IntervalTrack("t", {"chr1": ([0, 10], [5, 20])})["chr1"].ends) == [5, 20]
