@@ -20,7 +20,7 @@ def simulate(seed: int) -> np.ndarray:
 
 def main(folder: Path) -> None:
     db = stores.dirdb(folder / "runs")
-    with Client(n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
+    with Client(n_workers=2, threads_per_worker=1, dashboard_address=":0") as client:
         # Each array is saved by the worker that made it, and does not travel.
         saved = [db.put_delayed(f"run-{s}", client.submit(simulate, s)) for s in range(6)]
         print("saved:", [entry.name for entry in client.gather(saved)])

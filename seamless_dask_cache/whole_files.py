@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -13,6 +14,13 @@ from seamless_dask_cache.checksum import BytesLike
 
 if TYPE_CHECKING:
     from typing import BinaryIO, Literal
+
+
+# Systems and file systems that do not know this, and folders that may be written and not read.
+_CANNOT_FLUSH_FOLDERS = frozenset(
+    {errno.EACCES, errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOSYS, errno.ENOTSUP}
+    | {errno.EPERM, errno.EROFS}
+)
 
 
 def write_whole(path: str | os.PathLike[str], frames: Iterable[BytesLike]) -> None:
@@ -94,13 +102,22 @@ def read_start(path: str | os.PathLike[str], nbytes: int) -> bytes:
 
 
 def flush_folder(folder: str | os.PathLike[str]) -> None:
-    """Bring the names of a folder to the disk, where the system can do that."""
-    with contextlib.suppress(OSError):
+    """Bring the names of a folder to the disk, where the system can do that.
+
+    Raises
+    ------
+    OSError
+        When the disk fails.
+    """
+    try:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_FLUSH_FOLDERS:
+            raise
 
 
 def _is_special(path: str | os.PathLike[str]) -> bool:

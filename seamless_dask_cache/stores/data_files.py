@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 import secrets
 import time
 from importlib import import_module
@@ -82,19 +81,22 @@ def write_data(
     return Written(hashing.digest.hexdigest(), mapped)
 
 
-def read_pickle(path: Path, pickler: Pickler) -> Any:
-    """Load a pickle.
+def read_pickle(file: BinaryIO, pickler: Pickler) -> Any:
+    """Load a pickle from an open file.
 
     Raises
     ------
     CorruptDatasetError
-        When it ends too early, or is none.
+        When it ends too early, is none, or cannot be put together.
+    ImportError, AttributeError, MemoryError
+        When what it needs is not here.
     """
-    with path.open("rb") as file:
-        try:
-            return pickler.load(file)
-        except (EOFError, pickle.UnpicklingError) as error:
-            raise CorruptDatasetError(f"{path} is no whole pickle: {error}") from error
+    try:
+        return pickler.load(file)
+    except (ImportError, AttributeError, MemoryError):
+        raise
+    except Exception as error:
+        raise CorruptDatasetError(f"{file.name} cannot be loaded: {error!r}") from error
 
 
 def belongs(mapped: Path, pickled: Path) -> bool:
@@ -119,8 +121,9 @@ def read_mapped(path: Path) -> Any:
     from seamless_dask_cache.results import load_result
     from seamless_dask_cache.storage.private_memory import load
 
+    content = load(path, path.parent)
     try:
-        return load_result(load(path, path.parent))
+        return load_result(content)
     except CellTypeError as error:
         raise CorruptDatasetError(f"{path} cannot be read: {error}") from error
 

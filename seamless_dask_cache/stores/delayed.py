@@ -15,12 +15,14 @@ from seamless_dask_cache.stores.directory import DirectoryStore
 from seamless_dask_cache.stores.entry import DatasetEntry, existing
 
 
-def put_delayed(entry: DatasetEntry, data: Any, meta: Mapping[str, Any] | None) -> Any:
+def put_delayed(
+    entry: DatasetEntry, data: Any, meta: Mapping[str, Any] | None, options: Mapping[str, Any]
+) -> Any:
     """Save a result where it is made; see `DirectoryStore.put_delayed`."""
     import dask
     from dask.base import is_dask_collection
 
-    write, key = Writing(entry.store, entry.name), f"put-{entry.name}-{uuid.uuid4().hex}"
+    write, key = Writing(entry.store, entry.name, options), f"put-{entry.name}-{uuid.uuid4().hex}"
     if is_dask_collection(data):
         return dask.delayed(write, pure=False)(data, meta, dask_key_name=key)
     if hasattr(data, "client") and hasattr(data, "key"):
@@ -49,15 +51,18 @@ class Writing:
     ----------
     store : DirectoryStore
     name : str
+    options : mapping
+        Of `DatasetEntry.put_data`.
     """
 
     store: DirectoryStore
     name: str
+    options: Mapping[str, Any]
 
     def __call__(self, data: Any, meta: Mapping[str, Any] | None) -> DatasetEntry:
         """Save data, and give the entry."""
         entry = self.store[self.name]
-        entry.put_data(data, meta)
+        entry.put_data(data, meta, **self.options)
         return entry
 
     def __seamless_identity__(self) -> Any:

@@ -9,19 +9,26 @@ Pickles run code when they are loaded: open only folders whose writers you trust
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
+import logging
 import os
 import pickle
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import Timeout
+
 from seamless_dask_cache.errors import ConfigurationError
-from seamless_dask_cache.stores.commits import name_of_journal
+from seamless_dask_cache.stores.commits import name_of_journal, name_of_part
 from seamless_dask_cache.stores.data_files import Pickler, arrived, portable
-from seamless_dask_cache.stores.entry import DatasetEntry, existing
+from seamless_dask_cache.stores.dataset_files import checked_timeout
+from seamless_dask_cache.stores.entry import DatasetEntry
 from seamless_dask_cache.stores.names import is_safe
 from seamless_dask_cache.stores.sorting import order_of
+
+_log = logging.getLogger(__name__)
 
 _DATA = ".pickle"
 
@@ -77,9 +84,10 @@ class DirectoryStore:
         timeout: float | None = None,
     ):
         self.path = Path(path).expanduser().absolute()
-        self.directory = self.path
+        self.directory = self.path  # as dirdb calls it
+        self._told: set[str] = set()
         self.pickler: Pickler = pickle if pickler is None else pickler
-        self.timeout = timeout
+        self.timeout = checked_timeout(timeout)
         if not (hasattr(self.pickler, "dump") and hasattr(self.pickler, "load")):
             raise ConfigurationError(f"a pickler has dump and load, which {pickler!r} has not")
         if create_ok and not self.path.exists():
@@ -101,7 +109,7 @@ class DirectoryStore:
 
     def __seamless_identity__(self) -> Any:
         """Tell what identifies a store as an input: names and contents of all datasets."""
-        return str(self.path), [entry.__seamless_identity__() for entry in self]
+        return str(self.path), portable(self.pickler), [e.__seamless_identity__() for e in self]
 
     def __dask_tokenize__(self) -> Any:
         return type(self).__name__, str(self.path), [entry.__dask_tokenize__() for entry in self]
@@ -122,7 +130,7 @@ class DirectoryStore:
         self[name].put_data(data)
 
     def __delitem__(self, name: str) -> None:
-        existing(self[name]).delete()
+        self[name].delete()
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and is_safe(name) and bool(self[name])
@@ -146,15 +154,43 @@ class DirectoryStore:
         pattern : str, optional
             As in a shell, such as ``"run-*"``; upper and lower case differ.
         """
-        files = [file.name for file in self.path.iterdir()]
-        unfinished = [name for name in map(name_of_journal, files) if name and is_safe(name)]
-        if unfinished:
-            for name in unfinished:
-                bool(self[name])  # completes what somebody had committed to
-            files = [file.name for file in self.path.iterdir()]
-        found = [file.removesuffix(_DATA) for file in files if file.endswith(_DATA)]
-        safe = filter(is_safe, found)
-        return sorted(n for n in safe if pattern is None or fnmatch.fnmatchcase(n, pattern))
+        found, committed = set(), set()
+        for file in os.scandir(self.path):
+            if file.name.endswith(_DATA) and file.is_file():
+                found.add(file.name.removesuffix(_DATA))
+            elif (changing := name_of_journal(file.name)) is not None:
+                committed.add(changing)
+        # What is committed counts, although it may not be in its place yet.
+        for name in filter(is_safe, committed):
+            (found.add if self[name] else found.discard)(name)
+        names = sorted(filter(self._is_reachable, found))
+        return [name for name in names if pattern is None or fnmatch.fnmatchcase(name, pattern)]
+
+    def _is_reachable(self, name: str) -> bool:
+        if not is_safe(name) and name not in self._told and name:
+            self._told.add(name)
+            _log.warning("%s has a dataset %r, which is no name here: rename its files", self, name)
+        return is_safe(name)
+
+    def clean(self) -> list[str]:
+        """Remove what killed writers have left under construction, unless somebody has the lock.
+
+        Returns
+        -------
+        list of str
+            The names of the datasets; they themselves stay as they are.
+
+        Notes
+        -----
+        The next writer of a dataset does this for it, too.
+        """
+        parts = {name_of_part(file.name) for file in self.path.iterdir()}
+        cleaned = []
+        for name in sorted(part for part in parts if part and is_safe(part)):
+            with contextlib.suppress(Timeout), self[name].locked(timeout=0) as entry:
+                entry.clean()
+                cleaned.append(name)
+        return cleaned
 
     def entries(self, pattern: str | None = None) -> Iterator[DatasetEntry]:
         """Yield the entries of the datasets in the order of their names.
@@ -219,14 +255,22 @@ class DirectoryStore:
 
     # On a cluster ---------------------------------------------------------------------------------
 
-    def put_delayed(self, name: str, data: Any, meta: Mapping[str, Any] | None = None) -> Any:
+    def put_delayed(
+        self,
+        name: str,
+        data: Any,
+        meta: Mapping[str, Any] | None = None,
+        *,
+        mmap: bool = False,
+        checksum: bool | None = None,
+    ) -> Any:
         """Save the result of a Dask computation where it is made, without bringing it here.
 
         Parameters
         ----------
         name : str
         data : Delayed, Future or Dask collection
-        meta : mapping, optional
+        meta, mmap, checksum
             As for `DatasetEntry.put_data`.
 
         Returns
@@ -237,7 +281,8 @@ class DirectoryStore:
 
         Notes
         -----
-        What writes is never taken from the cache.
+        What writes is never taken from the cache. As with all futures of Dask, a Future that nobody
+        keeps is not computed.
 
         Examples
         --------
@@ -251,7 +296,7 @@ class DirectoryStore:
         """
         from seamless_dask_cache.stores.delayed import put_delayed
 
-        return put_delayed(self[name], data, meta)
+        return put_delayed(self[name], data, meta, {"mmap": mmap, "checksum": checksum})
 
     def get_delayed(self, name: str, *, mmap: bool = False) -> Any:
         """Give the data of a name as a Delayed, identified by the content of its file.
@@ -291,4 +336,5 @@ dirdb = DirectoryStore
 def _opened(
     kind: type[DirectoryStore], path: str, pickler: Pickler | str, timeout: float | None
 ) -> DirectoryStore:
-    return kind(path, pickler=arrived(pickler), timeout=timeout)
+    # Not made anew: where it is missing, it may be the folder of another machine.
+    return kind(path, False, arrived(pickler), timeout=timeout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,18 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from seamless_dask_cache.errors import CorruptDatasetError
 from seamless_dask_cache.stores.commits import Change
-from seamless_dask_cache.stores.data_files import Written, read_mapped, read_pickle, write_data
+from seamless_dask_cache.stores.data_files import (
+    Written,
+    portable,
+    read_mapped,
+    read_pickle,
+    write_data,
+)
 from seamless_dask_cache.stores.dataset_files import DatasetFiles
 from seamless_dask_cache.stores.facts import DatasetFacts, facts_of
 from seamless_dask_cache.stores.metadata import Metadata, dump_metadata
 from seamless_dask_cache.stores.metadata_file import MetadataFile
+from seamless_dask_cache.stores.observed import note_times
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from seamless_dask_cache.identity import File
     from seamless_dask_cache.stores.directory import DirectoryStore
+
+_log = logging.getLogger(__name__)
 
 CHECKSUM, MMAP_CHECKSUM = "checksum", "mmap_checksum"
 """Where in the metadata the checksums of the two files of the data stand, if they do."""
@@ -49,7 +60,14 @@ class DatasetEntry:
     False while there are no data. In a ``with`` block it is locked, for other threads and processes
     too: the metadata are read anew when it begins, and saved when it ends, also by an error. The
     lock is let go of when its holder dies. What writes takes the lock by itself; a single read
-    needs none. An entry is not for several threads at a time, but each may have one of its own.
+    needs none, and waits at most two seconds for a change that somebody is making.
+
+    An entry is not for several threads at a time, but each may have one of its own. A lock belongs
+    to a thread: coroutines of one event loop do not exclude each other. In a forked process, locks
+    are free.
+
+    The items `checksum` and `mmap_checksum` of the metadata are those of the data where they are 64
+    hex digits.
 
     As an argument of a Dask task, an entry is identified by the content of its files.
 
@@ -86,8 +104,7 @@ class DatasetEntry:
         return self._files.data
 
     def __bool__(self) -> bool:
-        self._files.complete()
-        return self.path.exists()
+        return self._files.has_data()
 
     def has_data(self) -> bool:
         """Tell whether there are data."""
@@ -133,37 +150,42 @@ class DatasetEntry:
             tables without reading them.
         checksum : bool, optional
             Keep the SHA-256 of the file as ``meta.checksum`` (that of the second one as
-            ``meta.mmap_checksum``). By default, where there was one before.
+            ``meta.mmap_checksum``), or keep none. By default, one is kept where there was one
+            before, unless `meta` has an item of that name.
 
         Raises
         ------
         Exception
-            Whatever the pickler raises, or ``TypeError`` for metadata that JSON cannot hold.
+            Whatever the pickler raises.
+        TypeError
+            For metadata that are no mapping, or that JSON cannot hold.
         CellTypeError
             For data that cannot be mapped.
         OSError
-            When the data cannot be written. After each error, what was there is there.
+            When something cannot be written.
         filelock.Timeout
             When somebody else held the lock for longer than the store's `timeout`.
 
         Notes
         -----
-        Data and metadata change together: when a process is killed or the power fails, at whatever
-        moment, both are found old or both new. When this returns, they are on the disk.
+        Data and metadata change together: when this fails, a process is killed or the power fails,
+        at whatever moment, both are found old or both new. When this returns, they are on the disk.
         """
-        files = self._files
-        with files.change() as change:
-            new = self._meta.refreshed() if meta is None else Metadata(meta)
-            on_disk = dump_metadata(self._meta.read()) if meta is None else None
-            names = (files.data.name, files.mapped.name)
+        given = None if meta is None else _checked_meta(meta)
+        with self._files.change() as change:
+            on_disk = self._meta.read() if given is None else self._known_or_empty()
+            text = dump_metadata(on_disk)
+            wanted = is_checksum(on_disk.get(CHECKSUM)) and CHECKSUM not in (given or ())
+            new = self._meta.refreshed(on_disk) if given is None else given
+            names = (self._files.data.name, self._files.mapped.name)
             written = write_data(change, data, names, self.store.pickler, mmap=mmap)
-            if checksum is None:
-                checksum = meta is None and is_checksum(new.get(CHECKSUM))
-            _note_checksums(new, written if checksum else None)
-            if dump_metadata(new) != on_disk:
+            if wanted if checksum is None else checksum:
+                _add_checksums(new, written)
+            elif given is None:
+                _drop_checksums(new)
+            if given is not None or dump_metadata(new) != text:
                 self._meta.write(change, new)
-            change.commit()
-            self._meta.saved(new)
+            self._commit(change, new)
 
     def get_data(self, *, mmap: bool = False, verify: bool = False) -> Any:
         """Load the data.
@@ -184,16 +206,20 @@ class DatasetEntry:
             When the file is damaged, does not have its checksum, or has none and `verify` is set.
         """
         files = self._files
-        with files.present():
-            if mmap and files.can_be_mapped():
-                # It may go away just now, with the data that it belongs to.
-                with contextlib.suppress(FileNotFoundError):
-                    if verify:
-                        files.verify(files.mapped, MMAP_CHECKSUM)
-                    return read_mapped(files.mapped)
-            if verify:
+        files.complete()
+        if mmap and files.can_be_mapped():
+            # It may go away just now, with the data that it belongs to.
+            with contextlib.suppress(FileNotFoundError):
+                if verify:
+                    files.verify(files.mapped, MMAP_CHECKSUM)
+                return read_mapped(files.mapped)
+        if verify:
+            with files.present():
                 files.verify(files.data, CHECKSUM)
-            return read_pickle(files.data, self.store.pickler)
+        with files.present():
+            opened = files.data.open("rb")
+        with opened:
+            return read_pickle(opened, self.store.pickler)
 
     def stat(self) -> DatasetFacts:
         """Tell sizes, times and checksum.
@@ -208,6 +234,8 @@ class DatasetEntry:
         Reads the data once for the checksum, which is remembered while the file stays as it is.
         """
         files = self._files
+        files.complete()
+        note_times(self.name)
         with files.present():
             return facts_of(files.name, files.data, files.meta, files.mapped)
 
@@ -225,8 +253,12 @@ class DatasetEntry:
                 raise files.missing()
             for file in (files.data, files.meta, files.mapped):
                 change.remove(file.name)
-            change.commit()
-            self._meta.forget()
+            self._commit(change, {})
+
+    def clean(self) -> None:
+        """Remove what a killed writer has left under construction."""
+        with self._files.change():
+            pass
 
     # Metadata -------------------------------------------------------------------------------------
 
@@ -242,30 +274,44 @@ class DatasetEntry:
 
     @meta.setter
     def meta(self, meta: Mapping[str, Any] | None) -> None:
+        new = None if meta is None else _checked_meta(meta)
         with self._files.change() as change:
-            if meta is None:
+            if new is None:
                 change.remove(self._files.meta.name)
-                change.commit()
-                self._meta.forget()
             else:
-                self._save(change, Metadata(meta))
+                self._meta.write(change, new)
+            self._commit(change, new or {})
 
     def update_meta(self) -> None:
         """Save what was changed in the metadata, if anything was."""
         if self._meta.has_changes():
             with self._files.change() as change:
-                self._save(change, self._meta.refreshed())
+                new = self._meta.refreshed(self._meta.read())
+                self._meta.write(change, new)
+                self._commit(change, new)
 
-    def _save(self, change: Change, meta: Metadata) -> None:
-        self._meta.write(change, meta)
-        change.commit()
+    def _commit(self, change: Change, meta: Mapping[str, Any]) -> None:
+        try:
+            change.commit()
+        except BaseException:
+            self._meta.unknown()  # it may be made, or be about to be
+            raise
         self._meta.saved(meta)
+
+    def _known_or_empty(self) -> Metadata:
+        try:
+            return self._meta.read()
+        except CorruptDatasetError:  # which are about to be replaced
+            return Metadata()
 
     # The lock -------------------------------------------------------------------------------------
 
     @property
     def lock(self) -> FileLock:
-        """The lock of the dataset, as filelock has it; a thread may hold it several times."""
+        """The lock of the dataset, as filelock has it; a thread may hold it several times.
+
+        Keep the entry while you hold it: a lock that nobody has any more is free.
+        """
         return self._files.lock
 
     @contextlib.contextmanager
@@ -286,8 +332,16 @@ class DatasetEntry:
             self._meta.refresh()
             try:
                 yield self
-            finally:
-                self.update_meta()
+            except BaseException:
+                self._save_in_spite_of_an_error()
+                raise
+            self.update_meta()
+
+    def _save_in_spite_of_an_error(self) -> None:
+        try:
+            self.update_meta()
+        except Exception:
+            _log.exception("the metadata of %r could not be saved", self.name)
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -308,15 +362,15 @@ class DatasetEntry:
         return File(self.path)
 
     def __seamless_identity__(self) -> Any:
-        """Give what identifies a dataset as an input: the contents of its files."""
+        """Give what identifies a dataset as an input: the contents of its files, and who reads."""
         from seamless_dask_cache.identity import File
 
         self._files.complete()
-        return self.file, File(self._files.meta)
+        return self.file, File(self._files.meta), portable(self.store.pickler)
 
     def __dask_tokenize__(self) -> Any:
-        files = self.__seamless_identity__()
-        return type(self).__name__, *((file.path, file.checksum) for file in files)
+        *files, pickler = self.__seamless_identity__()
+        return type(self).__name__, [(file.path, file.checksum) for file in files], pickler
 
 
 def is_checksum(value: object) -> bool:
@@ -336,10 +390,21 @@ def existing(entry: DatasetEntry) -> DatasetEntry:
     return entry
 
 
-def _note_checksums(meta: Metadata, written: Written | None) -> None:
+def _checked_meta(meta: object) -> Metadata:
+    if not isinstance(meta, Mapping):
+        raise TypeError(f"metadata are a mapping, not {meta!r:.80}")
+    return Metadata(meta)
+
+
+def _add_checksums(meta: Metadata, written: Written) -> None:
+    _drop_checksums(meta)
+    meta[CHECKSUM] = written.pickle
+    if written.mmap is not None:
+        meta[MMAP_CHECKSUM] = written.mmap
+
+
+def _drop_checksums(meta: Metadata) -> None:
     # Those of the data that were there before are wrong now.
-    for key, value in zip((CHECKSUM, MMAP_CHECKSUM), written or (None, None), strict=True):
-        if value is not None:
-            meta[key] = value
-        elif is_checksum(meta.get(key)):
+    for key in (CHECKSUM, MMAP_CHECKSUM):
+        if is_checksum(meta.get(key)):
             del meta[key]

@@ -17,6 +17,12 @@ class Metadata(dict[str, Any]):
     *args, **kwargs
         As for dict.
 
+    Raises
+    ------
+    TypeError
+        For a key that is no str, and a value that JSON cannot hold; numpy's scalars and arrays are
+        kept as they are until they are saved, as Python's numbers and lists.
+
     Notes
     -----
     What is put in is copied where it is a dict or a list. A name that dict has a method for, such
@@ -39,7 +45,11 @@ class Metadata(dict[str, Any]):
         self.update(*args, **kwargs)
 
     def __setitem__(self, key: str, value: Any) -> None:
-        super().__setitem__(key, _with_attributes(value))
+        if not isinstance(key, str):
+            raise TypeError(f"a key of metadata is a str, not {key!r}: JSON would make it one")
+        own = _with_attributes(value)
+        _check(key, own)
+        super().__setitem__(key, own)
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Take items over, as dict does."""
@@ -56,9 +66,32 @@ class Metadata(dict[str, Any]):
         """Copy the items, those of dicts and lists in it too."""
         return Metadata(self)
 
-    def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Metadata:  # type: ignore[misc,override]
+    def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Metadata:  # type: ignore[override]
         self.update(other)
         return self
+
+    def __or__(self, other: Mapping[str, Any]) -> Metadata:  # type: ignore[override]
+        both = self.copy()
+        both.update(other)
+        return both
+
+    def become(self, other: Mapping[str, Any]) -> None:
+        """Take over all items of another dict, and lose one's own.
+
+        A dict or list that is in both stays the same object: somebody may be about to change it.
+
+        Examples
+        --------
+        >>> meta = Metadata(stats={"mean": 1})
+        >>> stats = meta.stats
+        >>> meta.become({"unit": "m", "stats": {"std": 2}})
+        >>> stats.mean = 3
+        >>> meta
+        {'unit': 'm', 'stats': {'std': 2, 'mean': 3}}
+        """
+        items = {key: _kept(self.get(key), value) for key, value in other.items()}
+        self.clear()
+        super().update(items)
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -128,24 +161,60 @@ def merged(base: Mapping[str, Any], mine: Mapping[str, Any], theirs: Metadata) -
     Returns
     -------
     Metadata
-        `theirs`, with each item of the top level that I added, changed or removed.
+        `theirs`, with each item that I added, changed or removed, in the dicts in it as well.
+
+    Examples
+    --------
+    >>> merged({"a": {"x": 1}}, {"a": {"x": 1, "mine": 2}}, Metadata(a={"x": 5}))
+    {'a': {'x': 5, 'mine': 2}}
     """
     for key in {**base, **mine}:
         if key not in mine:
             theirs.pop(key, None)
-        elif key not in base or dump_metadata({"": base[key]}) != dump_metadata({"": mine[key]}):
-            theirs[key] = mine[key]
+        elif key not in base or not _same(base[key], mine[key]):
+            versions = [base.get(key), mine[key], theirs.get(key)]
+            all_dicts = all(isinstance(version, dict) for version in versions)
+            theirs[key] = merged(*versions) if all_dicts else mine[key]
     return theirs
 
 
 def _with_attributes(value: Any) -> Any:
-    if type(value) in (dict, Metadata):
+    if isinstance(value, dict):
         return Metadata(value)
+    if isinstance(value, tuple):
+        return tuple(map(_with_attributes, value))
     return [_with_attributes(item) for item in value] if type(value) is list else value
+
+
+def _kept(mine: Any, new: Any) -> Any:
+    """Give what somebody may hold already, with the content of something new."""
+    if isinstance(mine, Metadata) and isinstance(new, dict):
+        mine.become(new)
+        return mine
+    if _same(mine, new):
+        return mine
+    own = _with_attributes(new)
+    if type(mine) is list and type(own) is list:
+        mine[:] = own
+        return mine
+    return own
+
+
+def _same(one: Any, other: Any) -> bool:
+    return json.dumps(one, default=_as_plain) == json.dumps(other, default=_as_plain)
+
+
+def _check(key: str, value: Any) -> None:
+    try:
+        json.dumps(value, default=_as_plain)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"the metadata {key!r} cannot be {value!r:.80}: {error}") from error
 
 
 def _as_plain(value: Any) -> Any:
     # Statistics are numpy's scalars more often than not.
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"JSON has no {type(value).__qualname__}, as {value!r:.80} is")
+        plain = value.tolist()
+        if type(plain) is not type(value):
+            return plain
+    raise TypeError(f"JSON has no {type(value).__qualname__}")

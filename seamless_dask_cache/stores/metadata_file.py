@@ -26,16 +26,16 @@ class MetadataFile:
 
     def __init__(self, path: Path):
         self.path = path
-        self._current: Metadata | None = None
+        self._kept = Metadata()
         self._saved = _NOTHING
+        self._is_read = False
 
     @property
     def current(self) -> Metadata:
         """The metadata; read at the first access."""
-        if self._current is None:
-            self._take(self.read())
-        assert self._current is not None
-        return self._current
+        if not self._is_read:
+            self.saved(self.read())
+        return self._kept
 
     def read(self) -> Metadata:
         """Read the file; empty if there is none.
@@ -52,20 +52,20 @@ class MetadataFile:
 
     def has_changes(self) -> bool:
         """Tell whether `current` was changed since it was read or saved."""
-        return self._current is not None and dump_metadata(self._current) != self._saved
+        return self._is_read and dump_metadata(self._kept) != self._saved
 
-    def refreshed(self) -> Metadata:
-        """Read anew, and bring in what was changed here and not saved."""
-        fresh = self.read()
-        if self._current is None:
+    def refreshed(self, fresh: Metadata) -> Metadata:
+        """Bring what was changed here and not saved into what the file holds now."""
+        if not self.has_changes():
             return fresh
-        return merged(load_metadata(self._saved, "what was read"), self._current, fresh)
+        return merged(load_metadata(self._saved, "what was read"), self._kept, fresh)
 
     def refresh(self) -> None:
-        """Make `current` what `refreshed` gives."""
-        if self._current is not None:
-            on_disk = dump_metadata(self.read())
-            self._replace_items(self.refreshed())
+        """Read anew, if it was read before, and keep what was changed here."""
+        if self._is_read:
+            fresh = self.read()
+            on_disk = dump_metadata(fresh)
+            self._kept.become(self.refreshed(fresh))
             self._saved = on_disk
 
     def write(self, change: Change, meta: Mapping[str, object]) -> None:
@@ -80,22 +80,12 @@ class MetadataFile:
         with change.replace(self.path.name) as file:
             file.write(text.encode())
 
-    def saved(self, meta: Metadata) -> None:
+    def saved(self, meta: Mapping[str, object]) -> None:
         """Note what is in the file now."""
-        self._take(meta)
+        self._kept.become(meta)
+        self._saved = dump_metadata(self._kept)
+        self._is_read = True
 
-    def forget(self) -> None:
-        """Note that there is no file any more."""
-        self._current, self._saved = None, _NOTHING
-
-    def _take(self, meta: Metadata) -> None:
-        self._replace_items(meta)
-        self._saved = dump_metadata(meta)
-
-    def _replace_items(self, meta: Metadata) -> None:
-        if self._current is None:
-            self._current = meta
-        elif self._current is not meta:
-            items = dict(meta)
-            self._current.clear()
-            self._current.update(items)
+    def unknown(self) -> None:
+        """Note that nobody knows what is in the file now: it is read at the next access."""
+        self._is_read = False

@@ -47,6 +47,19 @@ def locked_mean(entry):
         return float(entry.get_data().mean())
 
 
+def mapped_bytes(entry):
+    return entry.stat().mmap_size
+
+
+def oldest(db):
+    return db.sort("time")[0].name
+
+
+def dump(db, number):
+    db[f"run-{{number}}"].put_data(number, {{"number": number}})
+    return number
+
+
 def noted(entry):
     with entry:
         entry.meta.mean = float(entry.get_data().mean())
@@ -174,6 +187,8 @@ def test_saving_where_it_is_made(db, client, cache):
     with pytest.raises(sdc.ConfigurationError, match="put_delayed"):
         db.put_delayed("value", 3)
     assert "value" not in db
+    db.put_delayed("mapped", x, mmap=True, checksum=True).compute()
+    assert db["mapped"].get_data(mmap=True, verify=True).sum() == 1000
 
 
 def test_saving_is_never_served(db, client, cache):
@@ -222,6 +237,56 @@ def test_the_story(db, client, cache, work):
     noted = client.gather(client.map(work.noted, list(db)))
     assert noted == [entry.meta.mean for entry in db]
     assert client.gather(client.map(work.noted, list(db))) == noted
+
+
+class Hundredfold:
+    """A pickler that reads other data than it wrote."""
+
+    def dump(self, obj, file, protocol=None):
+        pickle.dump(obj, file, protocol)
+
+    def load(self, file):
+        return 100 * pickle.load(file)
+
+
+def test_who_reads_counts(db, work, cache):
+    """Another pickler may give other data from the same file."""
+    mean = dask.delayed(work.mean)
+    assert hits(cache, mean(db["y"])) == (1.0, 0, 1)
+    other = stores.dirdb(db.path, pickler=Hundredfold())
+    assert mean(other["y"]).compute() == 100.0
+    assert sdc.value_checksum(db) != sdc.value_checksum(other)
+
+
+@pytest.mark.parametrize("observe", [True, False])
+def test_sizes_and_times_are_no_part_of_what_is_served(db, work, cache_dir, observe):
+    """A task that looks at them is computed each time."""
+    facts = dask.delayed(work.mapped_bytes)
+    oldest = dask.delayed(work.oldest)
+    with cluster_of() as client:
+        cache = sdc.enable(client, cache_dir=cache_dir, observe=observe)
+        for mmap in (False, True, False):
+            db["y"].put_data(np.ones(10), mmap=mmap)
+            assert (facts(db["y"]).compute() > 0) is mmap
+            assert cache.flush(30)
+        for name in ("x", "y"):
+            os.utime(db[name].path, (1, 1))
+            os.utime(db["x" if name == "y" else "y"].path, (2, 2))
+            assert oldest(db).compute() == name
+            assert cache.flush(30)
+
+
+@pytest.mark.parametrize("observe", [True, False])
+def test_a_task_that_writes_by_itself_is_not_served(db, work, cache_dir, observe):
+    """Whether its system calls are heard or not."""
+    dump = dask.delayed(work.dump)
+    with cluster_of() as client:
+        cache = sdc.enable(client, cache_dir=cache_dir, observe=observe)
+        for _ in range(3):
+            assert dump(db, 7).compute() == 7
+            assert cache.flush(30)
+            assert db["run-7"].get_data() == 7
+            del db["run-7"]
 
 
 def test_a_task_that_locks_is_not_served(db, work, cache):

@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import dirdb
 import numpy as np
 import pytest
 
 from seamless_dask_cache import CorruptDatasetError, stores, whole_files
-from seamless_dask_cache.stores import commits
+from seamless_dask_cache.stores import commits, dataset_files
 
 SIZE = 20_000
 KILLS = 200
@@ -124,23 +126,25 @@ class Killed(BaseException):
     """What happens to a process, as far as the disk can tell."""
 
 
-def steps_of(monkeypatch, stop_at=None):
-    """Count operations on the disk, and end everything before one of them."""
+def steps_of(patch, *stops, cleans=False):
+    """Count operations on the disk, and end everything before some of them."""
     done = []
 
     def watched(module, name):
         original = getattr(module, name)
 
         def call(*args, **kwargs):
-            if len(done) == stop_at:
-                raise Killed
             done.append(name)
+            if len(done) - 1 in stops:
+                raise Killed
             return original(*args, **kwargs)
 
-        monkeypatch.setattr(module, name, call)
+        patch.setattr(module, name, call)
 
     for name in ("fsync", "replace", "unlink", "utime"):
         watched(os, name)
+    if not cleans:
+        patch.setattr(commits.Change, "__exit__", lambda *_: None)
     return done
 
 
@@ -148,29 +152,84 @@ def put(entry, number, how):
     entry.put_data(np.full(SIZE, number), {"number": number}, **how)
 
 
-@pytest.mark.parametrize("how", [{}, {"mmap": True}, {"mmap": True, "checksum": True}], ids=str)
-def test_stopping_before_each_step_leaves_old_or_new(tmp_path, how):
-    """And a copy of the folder at that moment, which is what a reboot finds, is whole as well."""
-    old = stores.dirdb(tmp_path / "old")
-    put(old["x"], 1, {"mmap": True, "checksum": True})
-    copy = stores.dirdb(shutil.copytree(old.path, tmp_path / "all"))
+def steps_in_all(old, folder, how, cleans):
+    copy = stores.dirdb(shutil.copytree(old.path, folder))
     with pytest.MonkeyPatch.context() as patch:
-        done = steps_of(patch)
+        done = steps_of(patch, cleans=cleans)
         put(copy["x"], 2, how)
-        count = len(done)
-    numbers = []
-    for stop_at in range(count):
-        folder = shutil.copytree(old.path, tmp_path / str(stop_at), copy_function=shutil.copy2)
+        return len(done)
+
+
+HOW = [{}, {"mmap": True}, {"mmap": True, "checksum": True}]
+
+
+@pytest.fixture
+def old(tmp_path):
+    db = stores.dirdb(tmp_path / "old")
+    put(db["x"], 1, {"mmap": True, "checksum": True})
+    return db
+
+
+def number_after(old, folder, how, *stops, cleans=False):
+    """What is found after a writer was stopped there, and whether the next one is hindered."""
+    shutil.copytree(old.path, folder, copy_function=shutil.copy2)
+    with pytest.MonkeyPatch.context() as patch:
+        steps_of(patch, *stops, cleans=cleans)
+        with pytest.raises(Killed):
+            put(stores.dirdb(folder)["x"], 2, how)
+    found = number_of(stores.dirdb(folder)["x"])
+    put(stores.dirdb(folder)["x"], 3, how)
+    assert number_of(stores.dirdb(folder)["x"]) == 3
+    assert not [name for name in os.listdir(folder) if name.endswith((".part", ".commit"))]
+    return found
+
+
+@pytest.mark.parametrize("how", HOW, ids=str)
+def test_stopping_before_each_step_leaves_old_or_new(tmp_path, old, how):
+    """Nobody cleans up; a copy of the folder at that moment is what a reboot finds."""
+    count = steps_in_all(old, tmp_path / "all", how, cleans=False)
+    numbers = [number_after(old, tmp_path / str(stop), how, stop) for stop in range(count)]
+    assert numbers == sorted(numbers) and set(numbers) == {1, 2}
+
+
+@pytest.mark.parametrize("how", HOW, ids=str)
+def test_interrupting_each_step_leaves_old_or_new(tmp_path, old, how):
+    """Ctrl-C, after which there is cleaning up; and ending that as well, up to four steps later."""
+    count = steps_in_all(old, tmp_path / "all", how, cleans=True)
+    numbers = set()
+    for stop in range(count):
+        for more in range(5):
+            stops = {stop, stop + more}
+            folder = tmp_path / f"{stop}-{more}"
+            numbers.add(number_after(old, folder, how, *stops, cleans=True))
+    assert numbers == {1, 2}
+
+
+@pytest.mark.parametrize("how", HOW, ids=str)
+def test_killing_those_who_complete(tmp_path, old, how):
+    """Who completes a change is stopped before each of its steps; the next one completes it."""
+
+    def interrupted(folder):
+        shutil.copytree(old.path, folder, copy_function=shutil.copy2)
         with pytest.MonkeyPatch.context() as patch:
-            steps_of(patch, stop_at)
-            patch.setattr(commits.Change, "__exit__", lambda *_: None)  # nobody cleans up
+            patch.setattr(commits, "_carry_out", lambda *_: (_ for _ in ()).throw(Killed))
             with pytest.raises(Killed):
                 put(stores.dirdb(folder)["x"], 2, how)
-        numbers.append(number_of(stores.dirdb(folder)["x"]))
-        put(stores.dirdb(folder)["x"], 3, how)  # and the next one is not hindered
-        assert number_of(stores.dirdb(folder)["x"]) == 3
-        assert not [name for name in os.listdir(folder) if name.endswith((".part", ".commit"))]
-    assert numbers == sorted(numbers) and set(numbers) == {1, 2}
+        return stores.dirdb(folder)["x"]
+
+    for stop in range(20):
+        entry = interrupted(tmp_path / str(stop))
+        with pytest.MonkeyPatch.context() as patch:
+            done = steps_of(patch, stop)
+            try:
+                entry.get_data()
+            except Killed:
+                pass
+            else:
+                assert len(done) <= stop
+                break
+        assert number_of(entry) == 2
+    assert stop > 3
 
 
 def test_content_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
@@ -274,7 +333,8 @@ def test_a_deletion_is_whole(tmp_path):
         if path.name == "x.json" and not done:
             done.append(1)
             raise Killed
-        os.unlink(path)
+        if path.exists() or not missing_ok:
+            os.unlink(path)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pathlib.Path.unlink", removed)
@@ -306,14 +366,135 @@ def test_a_journal_that_is_none_changes_nothing(tmp_path, journal):
     assert db["y"].get_data() == 2 and (tmp_path / "x.pickle").read_bytes() == b"other"
 
 
-def test_where_nobody_may_write_old_data_can_be_read(tmp_path, monkeypatch, caplog):
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+def test_where_nobody_may_write_old_data_can_be_read(tmp_path, monkeypatch, caplog, code):
     """A commit that cannot be completed in a read-only folder is told of, and no reason to fail."""
     db = stores.dirdb(tmp_path)
     db["x"].put_data(1)
-    commits.journal_of(tmp_path, "x").write_bytes(b'{"replace": [], "remove": []}')
+    commits.journal_of(tmp_path, "x").write_bytes(b'{"replace": {}, "remove": {}}')
 
     def denied(*_, **__):
-        raise PermissionError(errno.EACCES, "read-only")
+        raise OSError(code, "read-only")
 
     monkeypatch.setattr(type(db["x"].lock), "acquire", denied)
     assert db["x"].get_data() == 1 and "read-only" in caplog.text
+
+
+def interrupted(db, data, meta):
+    """Let a writer die as soon as its journal is there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commits, "_carry_out", lambda *_: (_ for _ in ()).throw(Killed))
+        patch.setattr(commits.Change, "__exit__", lambda *_: None)
+        with pytest.raises(Killed):
+            db["x"].put_data(data, meta)
+
+
+def test_what_somebody_wrote_after_an_interrupted_change_stays(tmp_path, caplog):
+    """dirdb knows nothing of journals: its data are newer, and are not replaced by older ones."""
+    db = stores.dirdb(tmp_path)
+    db["x"].put_data("old", {"v": 0})
+    interrupted(db, "interrupted", {"v": 1})
+    dirdb.dirdb(tmp_path)["x"].put_data("newest", {"v": 2})
+    assert db["x"].get_data() == "newest" and db["x"].meta.v == 2
+    assert "x.pickle was written after" in caplog.text
+    assert not [name for name in os.listdir(tmp_path) if name.endswith(".commit")]
+
+
+def test_names_do_not_wait_for_a_change(tmp_path, caplog):
+    """Neither does one damaged or stuck dataset stop the whole store."""
+    db = stores.dirdb(tmp_path, timeout=0)
+    db["x"].put_data("old", {"v": 0})
+    db["y"] = 1
+    interrupted(db, "new", {"v": 1})
+    db["z"].put_data(1)
+    commits.journal_of(tmp_path, "z").write_bytes(b"damaged")
+    (tmp_path / "x.pickle").unlink()
+
+    def found():
+        entry = stores.dirdb(tmp_path)["x"]
+        return db.names(), "x" in db, bool(entry), len(db)
+
+    with db["x"].lock, ThreadPoolExecutor(1) as pool:
+        assert pool.submit(found).result() == (["x", "y", "z"], True, True, 3)
+    assert "no journal" in caplog.text
+
+
+def test_readers_do_not_wait_for_ever(tmp_path, monkeypatch, caplog):
+    """Somebody who is stuck in a change costs them a while; they read what is there."""
+    monkeypatch.setattr(dataset_files, "_READER_PATIENCE", 0.05)
+    db = stores.dirdb(tmp_path)
+    db["x"].put_data("old", {"v": 0})
+    interrupted(db, "new", {"v": 1})
+    with db["x"].lock, ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: stores.dirdb(tmp_path)["x"].get_data()).result() == "old"
+    assert "somebody is changing them" in caplog.text
+    assert db["x"].get_data() == "new"
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    """By the next writer of the dataset, by its deletion, and on request."""
+    db = stores.dirdb(tmp_path)
+
+    def killed(name):
+        with pytest.MonkeyPatch.context() as patch:
+            steps_of(patch, 6)
+            with pytest.raises(Killed):
+                db[name].put_data(np.zeros(10), {"a": 1}, mmap=True)
+        return [file for file in os.listdir(tmp_path) if file.endswith(".part")]
+
+    assert killed("x") and killed("y")
+    db["x"] = 1
+    assert {commits.name_of_part(name) for name in os.listdir(tmp_path)} == {None, "y"}
+    assert killed("x")
+    del db["x"]
+    with db["y"].lock, ThreadPoolExecutor(1) as pool:
+        assert pool.submit(db.clean).result() == [], "somebody is at work"
+    assert db.clean() == ["y"]
+    assert sorted(os.listdir(tmp_path)) == ["x.lock", "y.lock"]
+
+
+def test_after_a_failed_commit_the_entry_itself_knows(tmp_path, monkeypatch):
+    """Its metadata are not those of before, when its data are new."""
+    entry = stores.dirdb(tmp_path)["x"]
+    entry.put_data("old", {"a": 1})
+
+    def broken(path, target, original=os.replace):
+        if path.name == ".x.json.part":
+            raise OSError(errno.EIO, "broken disk")
+        original(path, target)
+
+    monkeypatch.setattr("pathlib.Path.replace", broken)
+    with pytest.raises(OSError, match="broken"):
+        entry.put_data("new", {"a": 2})
+    monkeypatch.undo()
+    assert (entry.get_data(), entry.meta) == ("new", {"a": 2})
+
+
+def test_two_names_may_be_links_to_one_file(tmp_path):
+    """Each writer has a file of its own under construction, behind the link."""
+    (tmp_path / "far").mkdir()
+    db = stores.dirdb(tmp_path / "db")
+    for name in "xy":
+        (db.path / f"{name}.pickle").symlink_to(tmp_path / "far" / "data")
+    with commits.Change(db.path, "x") as one, commits.Change(db.path, "y") as other:
+        assert one.part("x.pickle") != other.part("y.pickle")
+        assert one.part("x.pickle").parent == tmp_path / "far"
+    db["x"] = 1
+    db["y"] = 2
+    assert db["x"].get_data() == 2 and os.listdir(tmp_path / "far") == ["data"]
+
+
+def test_a_disk_that_fails_is_told_of(tmp_path, monkeypatch):
+    """Names that cannot be brought to the disk are an error; systems that never can are not."""
+    for code, is_error in ((errno.EIO, True), (errno.EINVAL, False), (errno.EACCES, False)):
+
+        def failing(descriptor, code=code):
+            raise OSError(code, "flush")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(whole_files.os, "fsync", failing)
+            if is_error:
+                with pytest.raises(OSError, match="flush"):
+                    whole_files.flush_folder(tmp_path)
+            else:
+                whole_files.flush_folder(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -178,3 +179,34 @@ def test_readers_see_whole_datasets_while_somebody_writes(db):
         stop.set()
         thread.join()
     assert last > 0
+
+
+def test_a_forked_process_has_locks_of_its_own(db):
+    """Entries made before can be used there; what the parent holds is held for it, too."""
+    entry, other = db["x"], db["y"]
+    entry.put_data(0)
+    fork = multiprocessing.get_context("fork")
+    child = fork.Process(target=lambda: entry.put_data("by the child"))
+    child.start()
+    child.join()
+    assert child.exitcode == 0 and entry.get_data() == "by the child"
+    with other:
+        child = fork.Process(target=lambda: other.locked(timeout=0).__enter__())
+        child.start()
+        child.join()
+        assert child.exitcode == 1 and other.lock.is_locked
+
+
+def test_a_lock_of_the_users_own_is_no_obstacle(db):
+    """Whatever options it has."""
+    own = filelock.FileLock(db.path / "x.lock", is_singleton=True, timeout=3)
+    db["x"].put_data(1)
+    assert not own.is_locked
+
+
+def test_a_linked_folder_has_the_same_locks(db, tmp_path_factory):
+    """They are those of the files, not of the paths."""
+    link = tmp_path_factory.mktemp("links") / "db"
+    link.symlink_to(db.path)
+    with db["x"], stores.dirdb(link)["x"] as entry:
+        assert entry.lock is db["x"].lock

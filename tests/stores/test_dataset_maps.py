@@ -186,10 +186,21 @@ def test_a_checksum_is_kept_and_verified(db):
     entry.put_data([1])
     assert db["x"].meta == {"a": 1, "checksum": sha256(db.path / "x.pickle")}
     assert db["x"].get_data(verify=True) == [1]
-    entry.put_data([2], checksum=False)
-    assert db["x"].meta == {"a": 1}
-    entry.put_data([3], {"b": 2})
+    entry.put_data([2], {"b": 2})
+    assert db["x"].meta == {"b": 2, "checksum": sha256(db.path / "x.pickle")}
+    entry.put_data([3], checksum=False)
     assert db["x"].meta == {"b": 2}
+
+
+def test_checksums_that_the_user_gives_stay(db):
+    """They may be those of something else."""
+    mine = {"checksum": "a" * 64, "mmap_checksum": "b" * 64}
+    db["x"].put_data(0, mine)
+    assert db["x"].meta == mine
+    db["x"].put_data(1, {"checksum": "c" * 64})
+    assert db["x"].meta == {"checksum": "c" * 64}
+    db["x"].put_data(2, checksum=True)
+    assert db["x"].get_data(verify=True) == 2
 
 
 @pytest.mark.parametrize("mmap", [False, True])
@@ -218,8 +229,11 @@ def test_without_a_checksum_nothing_is_verified(db):
     db["x"].meta = None
     with pytest.raises(CorruptDatasetError, match="checksum=True"):
         db["x"].get_data(verify=True)
-    db["y"].put_data(np.arange(3), checksum=True, mmap=True)
-    del db["y"].meta["mmap_checksum"]
+    with db["x"] as entry:
+        entry.put_data(np.arange(3), checksum=True, mmap=True)
+        del entry.meta["mmap_checksum"]
+    with pytest.raises(CorruptDatasetError, match="no 'mmap_checksum'"):
+        db["x"].get_data(mmap=True, verify=True)
 
 
 def test_a_damaged_map_is_named(db):

@@ -28,7 +28,7 @@ DATASETS = st.dictionaries(
 @given(DATASETS)
 @settings(deadline=None, max_examples=50)
 def test_what_one_writes_the_other_reads(tmp_path_factory, datasets):
-    """Data and metadata, under any name, in both directions."""
+    """Data and metadata, in both directions, under all names that are allowed here."""
     folder = tmp_path_factory.mktemp("db")
     for write, read in ((stores, published), (published, stores)):
         path = folder / write.__name__

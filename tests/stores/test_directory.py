@@ -15,6 +15,7 @@ import pytest
 from seamless_dask_cache import (
     ConfigurationError,
     CorruptDatasetError,
+    DatasetError,
     DatasetNameError,
     MissingDatasetError,
     stores,
@@ -220,6 +221,65 @@ def test_what_others_changed_is_not_overwritten(db):
     assert held is mine.meta
 
 
+def test_what_somebody_holds_stays_a_part_of_the_metadata(db):
+    """Nested dicts and lists that were taken before a save, a block or a deletion are not lost."""
+    entry = db["x"]
+    entry.put_data(0, {"stats": {"n": [1]}})
+    stats, numbers = entry.meta.stats, entry.meta.stats.n
+    with entry:
+        stats.mean = 1
+        entry.put_data(1)
+        stats.std = 2
+        with entry:
+            pass
+        numbers.append(2)
+    assert on_disk(entry) == {"stats": {"n": [1, 2], "mean": 1, "std": 2}}
+    db["x"].meta = {"stats": {"n": [5], "theirs": True}}
+    with entry:
+        stats.mine = True
+        numbers.append(6)
+    assert on_disk(entry) == {"stats": {"n": [5, 6], "theirs": True, "mine": True}}
+    with entry:
+        meta = entry.meta
+        entry.meta = None
+        meta.b = 2
+    assert on_disk(entry) == {"b": 2}
+
+
+def test_changes_of_both_sides_are_merged_at_every_depth(db):
+    """Not only whole items of the top level."""
+    mine = db["x"]
+    mine.meta = {"stats": {"a": 1, "b": 2}}
+    mine.meta.stats.mean = 1
+    del mine.meta.stats["b"]
+    db["x"].meta = {"stats": {"a": 5, "b": 2, "std": 2}}
+    mine.update_meta()
+    assert on_disk(mine) == {"stats": {"a": 5, "std": 2, "mean": 1}} == mine.meta
+
+
+def test_a_value_that_cannot_be_saved_is_refused_at_once(db):
+    """It names the item; what was set before is saved; the error of a block stays the one."""
+    entry = db["x"]
+    with pytest.raises(TypeError, match=r"'b' cannot be <object"), entry:
+        entry.meta.a = 1
+        entry.meta.b = object()
+    assert on_disk(entry) == {"a": 1}
+    with pytest.raises(TypeError, match=r"a str, not 3"):
+        entry.meta[3] = 1
+    with pytest.raises(TypeError, match="'deep' cannot be"):
+        entry.meta.stats = {"deep": {1, 2}}
+    entry.meta.list = []
+    with pytest.raises(ZeroDivisionError), entry:
+        entry.meta.list.append(object())  # nobody sees this
+        1 / 0  # noqa: B018
+    with pytest.raises(TypeError, match="JSON has no object"):
+        entry.update_meta()
+    for bad in (5, "abc", [("a", 1)]):
+        with pytest.raises(TypeError, match="mapping"):
+            entry.put_data(1, bad)
+    assert not entry
+
+
 def test_metadata_hold_what_json_holds_and_numpy_scalars(db):
     """Statistics come from numpy; what JSON cannot hold is refused before anything is written."""
     x = np.arange(4, dtype="float32")
@@ -288,6 +348,101 @@ def test_a_damaged_pickle_is_named(db):
             db["x"].get_data()
 
 
+class Raising:
+    """Cannot be put together again."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __reduce__(self):
+        return _raise, (self.error,)
+
+
+def _raise(error):
+    raise error
+
+
+def test_an_error_of_loading_names_the_file(db):
+    """Also one that looks as if the file were missing; what the code lacks comes out as it is."""
+    for error in (FileNotFoundError("other"), ValueError("bad"), UnicodeError("x")):
+        db["x"] = Raising(error)
+        with pytest.raises(CorruptDatasetError, match=r"x\.pickle"):
+            db["x"].get_data()
+    db["x"] = Raising(ModuleNotFoundError("no such module"))
+    with pytest.raises(ModuleNotFoundError):
+        db["x"].get_data()
+
+
+class PutsItself:
+    def __init__(self, entry):
+        self.entry = entry
+
+    def __reduce__(self):
+        self.entry.put_data("inner")
+        return str, ("outer",)
+
+
+def test_writing_does_not_change_the_same_dataset_meanwhile(db):
+    """What pickling does may not replace what is being written; other datasets it may."""
+    db["x"] = "old"
+    with pytest.raises(RuntimeError, match="'x'"):
+        db["x"].put_data(PutsItself(db["x"]))
+    assert db["x"].get_data() == "old"
+    db["x"].put_data(PutsItself(db["y"]))
+    assert db["x"].get_data() == "outer" and db["y"].get_data() == "inner"
+
+
+def test_a_folder_that_is_gone_is_not_made_again(db):
+    """It may be on a machine that has not mounted it; neither by a lock nor by unpickling."""
+    text = pickle.dumps(db["x"])
+    db.path.rmdir()
+    for attempt in (lambda: db["x"].put_data(1), lambda: db["x"].__enter__()):
+        with pytest.raises(DatasetError, match="is not there"):
+            attempt()
+    with pytest.raises(ConfigurationError, match="no folder"):
+        pickle.loads(text)
+    assert not db.path.exists()
+
+
+def test_names_that_dirdb_allows_and_this_does_not_are_told(db, caplog):
+    """Once; the others are there."""
+    (db.path / "a\\b.pickle").write_bytes(b"")
+    db["ok"] = 1
+    assert db.names() == db.names() == ["ok"]
+    assert caplog.text.count("rename its files") == 1 and "a\\\\b" in caplog.text
+
+
+def test_names_that_are_no_utf8(db):
+    """As old file systems have them."""
+    name = os.fsdecode(b"caf\xe9")
+    db[name].put_data(1, {"a": 1}, mmap=True)
+    assert db.names() == [name] and db[name].meta.a == 1
+    assert not [path for path in os.listdir(db.path) if path.endswith(".part")]
+
+
+def test_folders_and_dead_links_are_no_datasets(db):
+    """Whoever is asked."""
+    (db.path / "folder.pickle").mkdir()
+    (db.path / "dead.pickle").symlink_to("nowhere")
+    assert db.names() == [] and "folder" not in db and "dead" not in db
+    with pytest.raises(IsADirectoryError, match=r"folder\.pickle"):
+        db["folder"].put_data(1, {"a": 1})
+    db["y"].put_data(1)
+    (db.path / "y.json").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"y\.json"):
+        db["y"].put_data(2, {"a": 1})
+    assert db["y"].get_data() == 1
+
+
+@pytest.mark.parametrize("timeout", [-1, "abc", True, [1]])
+def test_a_limit_is_a_number_of_seconds(db, timeout):
+    """Also that of a single block."""
+    with pytest.raises(ValueError, match="timeout"):
+        stores.dirdb(db.path, timeout=timeout)
+    with pytest.raises(ValueError, match="timeout"):
+        db["x"].locked(timeout).__enter__()
+
+
 def test_a_pickler_of_ones_own(tmp_path):
     """What the module pickle cannot do, another one can."""
     db = stores.dirdb(tmp_path, pickler=cloudpickle)
@@ -346,6 +501,11 @@ def test_sorting(db):
     assert names("meta.size") == ["a", "b", "c"]
     assert names(lambda entry: entry.get_data()[:1] + entry.name[::-1].encode()) == ["a", "b", "c"]
     assert names("nothing.here") == ["a", "b", "c"]
+    with pytest.raises(TypeError, match="not by 3"):
+        names(3)
+    for name, value in (("a", math.nan), ("b", 3.0), ("c", 1.0)):
+        db.update_meta(name, {"number": value})
+    assert names("number") == ["c", "b", "a"] == names("number", reverse=False)
     db["a"].meta = {"stats": {"rank": "first"}}
     with pytest.raises(TypeError, match=r"stats\.rank"):
         names("stats.rank")
