@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .database_transport import DatabaseTransport, decoded, encoded_list
-
-SLOWEST = 1024 * 1024
-"""Bytes per second of an upload that is still worth waiting for."""
+from .database_transport import SLOWEST, DatabaseTransport, decoded, encoded_list
 
 
 class BufferRequests(DatabaseTransport):
@@ -22,7 +19,7 @@ class BufferRequests(DatabaseTransport):
     -----
     The server keeps what is larger than a megabyte only if it has a folder for it (``--buffers``).
     A large buffer takes longer than `timeout`; that is the time for which nothing may arrive, and
-    for an upload what is added to a second per `SLOWEST` bytes.
+    what is added to a second per `SLOWEST` bytes, which all of it may take.
     """
 
     async def fetch_buffer(self, checksum: object) -> bytes | None:

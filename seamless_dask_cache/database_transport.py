@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 LARGE_BODY = 512 * 1024
 """Bodies above this size are written in pieces."""
 
+SLOWEST = 10_000_000
+"""Bytes per second of a large buffer that is still worth waiting for."""
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds between sending a request and sending it again."""
 
@@ -108,7 +111,8 @@ class DatabaseTransport:
         except aiohttp.InvalidURL as error:
             raise ConfigurationError(f"not a URL: {self.url}") from error
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            reason = str(error) or f"no answer within {self._timeout:g} s"
+            limit = self._timeout if timeout is None else timeout.total or self._timeout
+            reason = str(error) or f"no answer within {limit:g} s"
             raise DatabaseUnavailableError(f"database {self.url}: {reason}") from error
         if status == unless:
             return None
@@ -128,7 +132,7 @@ class DatabaseTransport:
             try:
                 request = self._open_session().request(method, url, data=_body(body), timeout=limit)
                 async with request as response:
-                    return response.status, await response.read()
+                    return response.status, await self._content(response, timeout)
             except aiohttp.ClientConnectorCertificateError:
                 raise
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
@@ -137,6 +141,15 @@ class DatabaseTransport:
                     raise
             await asyncio.sleep(min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE))
         raise AssertionError("unreachable")
+
+    async def _content(
+        self, response: aiohttp.ClientResponse, timeout: aiohttp.ClientTimeout | None
+    ) -> bytes:
+        if timeout is None:
+            return await response.read()
+        # One that sends a byte now and then would never be too late.
+        limit = self._timeout + (response.content_length or 0) / SLOWEST
+        return await asyncio.wait_for(response.read(), limit)
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:

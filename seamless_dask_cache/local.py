@@ -97,8 +97,9 @@ class LocalCache:
 
     Notes
     -----
-    Thread-safe. No fault of the database or of the buffer store reaches the caller: after one, the
-    cache is left alone for 30 s; what cannot be written is only not stored.
+    Thread-safe. No fault of the database or of the buffer store reaches the caller: a database that
+    does not answer is left alone for 30 s, one that refuses to be written to is not written to for
+    as long, and what cannot be written is only not stored.
     """
 
     def __init__(self, settings: Settings):
@@ -106,6 +107,9 @@ class LocalCache:
         self._lock = threading.Lock()
         self._link: tuple[DatabaseClient, BufferStore] | None = None
         self._away_until = 0.0
+        self._read_only_until = 0.0
+        # Whose buffers were not found: their records may be good for others, until there are new.
+        self._without_buffer: set[str] = set()
         self._noted: set[str] = set()
 
     def call(self, call: Any) -> Any:
@@ -216,8 +220,11 @@ class LocalCache:
             expired = expires is not None and (answer.created or 0) + expires < time.time()
             changed = bool(answer.files) and not unchanged(answer.files or {})
             buffer = answer.content if answer.content is not None else store.get(answer.result)
-            if buffer is None or expired or changed:
-                client.forget([identity.checksum])
+            if buffer is None:
+                self._without_buffer.add(identity.checksum)
+                return False, None
+            if expired or changed:
+                self._forget(client, identity.checksum)
                 return False, None
             value = load_result(buffer)
             if outer is not None:
@@ -229,6 +236,14 @@ class LocalCache:
             logger.warning("the stored result of %s is unusable: %s", identity.function, error)
             self._heal(identity)
         return False, None
+
+    def _forget(self, client: DatabaseClient, transformation: str) -> None:
+        try:
+            client.forget([transformation])
+        except DatabaseUnavailableError:
+            raise
+        except DatabaseError as error:
+            self._refused(error)
 
     def _heal(self, identity: Identity) -> None:
         try:
@@ -255,7 +270,7 @@ class LocalCache:
         seen: Observation,
         identifier: Identifier,
     ) -> None:
-        if time.monotonic() < self._away_until:
+        if time.monotonic() < max(self._away_until, self._read_only_until):
             return
         try:
             seen.settle(identity.covers)
@@ -269,14 +284,23 @@ class LocalCache:
             if not inline:
                 buffer.store_in(store)
             item = _item(identity, call.key_prefix, buffer, seconds, inline) | {"files": reads}
+            if identity.checksum in self._without_buffer:
+                client.forget([identity.checksum])
+                self._without_buffer.discard(identity.checksum)
             client.store([item], notes=self._notes(call, identity, identifier))
             get_buffer_cache().set_cost(buffer.checksum, download=LOCAL, recomputation=seconds)
         except StoreError as error:  # which says nothing of what is smaller, or known
             logger.warning("the result of %s was not stored: %s", identity.function, error)
-        except (DatabaseError, OSError) as error:
+        except (DatabaseUnavailableError, OSError) as error:
             self._failed(error)
+        except DatabaseError as error:
+            self._refused(error)
         except Exception as error:
             logger.warning("the result of %s was not stored: %s", identity.function, error)
+
+    def _refused(self, error: DatabaseError) -> None:
+        logger.warning("the database cannot be written to (%s); results are not stored", error)
+        self._read_only_until = time.monotonic() + RETRY_SECONDS
 
     def _failed(self, error: BaseException) -> None:
         logger.warning("the cache does not answer (%s); computing without it", error)

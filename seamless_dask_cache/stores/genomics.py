@@ -10,9 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from seamless_dask_cache.stores.parameters import shown
 from seamless_dask_cache.stores.provenance import Provenance
 from seamless_dask_cache.stores.provenance_store import ProvenanceStore
-from seamless_dask_cache.stores.records import Facts, Record
+from seamless_dask_cache.stores.records import Facts, Record, said
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +108,9 @@ class TrackStore(ProvenanceStore[StoredTrack]):
         >>> TrackStore().put([]) == TrackStore().put([])
         False
         """
-        kind = getattr(track, "track_type", None)
-        track_type = kind if isinstance(kind, str) else type(track).__name__
-        own = _copied(getattr(track, "chroms", None) if chroms is None else chroms)
+        kind = said(track, "track_type", str)
+        track_type = type(track).__name__ if kind is None else kind
+        own = _copied(_chroms_of(track) if chroms is None else chroms)
 
         def record(facts: Facts) -> StoredTrack:
             return StoredTrack(track=track, track_type=track_type, chroms=own, **facts._asdict())
@@ -117,11 +118,18 @@ class TrackStore(ProvenanceStore[StoredTrack]):
         return self._put(record, provenance, temp_file)
 
 
+def _chroms_of(track: Any) -> Any:
+    own: Any = said(track, "chroms", Iterable)
+    return None if isinstance(own, str) else own
+
+
 def _copied(chroms: Any) -> Any:
     if chroms is None:
         return None
     if isinstance(chroms, str) or not isinstance(chroms, Iterable):
-        raise TypeError(f"chroms must be several names, such as a list of them, not {chroms!r}")
+        raise TypeError(
+            f"chroms must be several names, such as a list of them, not {shown(chroms)}"
+        )
     # What only looks into something else, or can be read once, has no copy of its type.
     is_passing = isinstance(chroms, MappingView | Iterator)
     return tuple(chroms) if is_passing else copy.copy(chroms)
@@ -165,9 +173,9 @@ class StoredGenome(Record):
         TypeError
             When the genome is neither a `Genome` nor a mapping from names to sequences.
         """
-        own: Mapping[str, int] | None = getattr(self.genome, "chrom_lengths", None)
+        own: Any = said(self.genome, "chrom_lengths", Mapping)
         if own is not None:
-            return own
+            return dict(own)
         if not isinstance(self.genome, Mapping):
             kind = type(self.genome).__qualname__
             raise TypeError(f"this {kind} tells nothing of its chromosomes")

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seamless_dask_cache.stores.operations import ORDER, given_order
-from seamless_dask_cache.stores.records import Record
+from seamless_dask_cache.stores.parameters import shown
+from seamless_dask_cache.stores.records import Record, said
 
 if TYPE_CHECKING:
     from graphviz import Source
@@ -64,8 +65,8 @@ class Ancestor:
         """
         if self.operation is None:
             return ""
-        shown = (f"{name}={_cut(repr(value))}" for name, value in self.params if name != ORDER)
-        return f"{self.operation}({', '.join(shown)})"
+        given = (f"{name}={_cut(shown(value))}" for name, value in self.params if name != ORDER)
+        return f"{self.operation}({', '.join(given)})"
 
 
 @dataclass(frozen=True)
@@ -235,8 +236,9 @@ def title_of(item: Any) -> str:
     'list'
     """
     for attribute in ("label", "name"):
-        named = getattr(item, attribute, None)
-        text = getattr(named, "name", named)  # a label may be an object that has a name
-        if isinstance(text, str) and text:
+        named: Any = said(item, attribute, object)
+        # A label may be an object that has a name.
+        text = named if isinstance(named, str) else said(named, "name", str)
+        if text:
             return text
     return type(item).__name__

@@ -83,9 +83,9 @@ class _Drawing:
 def _branches(inputs: tuple[str, ...], below: str, depth: int) -> list[tuple[str, str, str, int]]:
     if len(inputs) == 1:  # a long chain stays where it is
         return [(inputs[0], below, below, depth)]
-    *others, last = inputs or [""]
-    found = [(one, f"{below}├─ ", f"{below}│  ", depth + 1) for one in others]
-    return [*found, (last, f"{below}└─ ", f"{below}   ", depth + 1)] if inputs else []
+    found = [(one, f"{below}├─ ", f"{below}│  ", depth + 1) for one in inputs[:-1]]
+    last = [(one, f"{below}└─ ", f"{below}   ", depth + 1) for one in inputs[-1:]]
+    return found + last
 
 
 def _met_again(lineage: Lineage) -> set[str]:

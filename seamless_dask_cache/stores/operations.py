@@ -65,10 +65,7 @@ class Operation:
     @cached_property
     def _signature(self) -> inspect.Signature | None:
         """What the function takes; None for one that does not tell."""
-        try:
-            return inspect.signature(self.function)
-        except (TypeError, ValueError):
-            return None
+        return signature_of(self.function)
 
     def call(self) -> Any:
         """Call the function."""
@@ -100,7 +97,8 @@ class Operation:
         """
         if not callable(self.function):
             raise TypeError(f"compute {self.name!r}: expected a function, not {self.function!r}")
-        if inspect.iscoroutinefunction(self.function):
+        called = getattr(self.function, "__call__", None)  # noqa: B004  (of an object)
+        if inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(called):
             raise TypeError(f"compute {self.name!r}: an async function returns no result")
         if self._signature is not None:
             self._check_arguments(self._signature)
@@ -136,9 +134,32 @@ def operation_on(
     TypeError: compute 'scale': a function of (by) cannot be called with 0 inputs and the \
 parameters ['to']: missing a required argument: 'by'
     """
-    made = Operation(name, function, tuple(inputs), dict(sorted_params(params)))
+    named = dict(sorted_params(params))
+    if ORDER in named:
+        raise ValueError(f"the parameter {ORDER!r} says in which order inputs are given: drop it")
+    made = Operation(name, function, tuple(inputs), named)
     made.check_fit()
     return made
+
+
+def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
+    """Return what a function takes; None for one that does not tell.
+
+    What is decorated takes what its wrapper takes, unless that takes anything.
+
+    Examples
+    --------
+    >>> signature_of(lambda a, b=1: a)
+    <Signature (a, b=1)>
+    """
+    try:
+        own = inspect.signature(function, follow_wrapped=False)
+        takes_anything = all(
+            p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in own.parameters.values()
+        )
+        return inspect.signature(function) if takes_anything else own
+    except (TypeError, ValueError):
+        return None
 
 
 def places(ids: Sequence[str]) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ _INSTEAD = {
     "a bytearray": "bytes",
     "an array": "a tuple, such as tuple(array.tolist()), or its checksum",
     "a set": "a tuple, such as tuple(sorted(...))",
+    "a dataclass": "a frozen one",
 }
 
 
@@ -79,8 +80,12 @@ hashed; give a tuple instead (at parameter 'by' -> [1])
     """
     # A list of what is left to look at, for values may be nested deeper than Python's own stack.
     waiting = [(value, where, 0)]
+    seen: set[int] = set()
     while waiting:
         found, path, depth = waiting.pop()
+        if id(found) in seen:  # the same tuple may be in many places
+            continue
+        seen.add(id(found))
         if depth > DEEPEST:
             raise RefusedError(f"{where} is nested more than {DEEPEST} deep; flatten it")
         parts = _parts(found)
@@ -92,20 +97,20 @@ hashed; give a tuple instead (at parameter 'by' -> [1])
 
 def _items(params: Params) -> Iterable[Any]:
     if isinstance(params, set | frozenset):
-        raise RefusedError(f"params are a set, {_shown(params)}, which has no order; give a dict")
+        raise RefusedError(f"params are a set, {shown(params)}, which has no order; give a dict")
     if isinstance(params, Mapping):
         return params.items()
     if isinstance(params, str | bytes) or not isinstance(params, Iterable):
-        raise TypeError(f"params must be a mapping or pairs of name and value, not {params!r}")
+        raise TypeError(f"params must be a mapping or pairs of name and value, not {shown(params)}")
     return params
 
 
 def _pair(item: Any) -> tuple[str, Any]:
     if not isinstance(item, list | tuple) or len(item) != 2:
-        raise TypeError(f"params must be pairs of name and value, not {_shown(item)}")
+        raise TypeError(f"params must be pairs of name and value, not {shown(item)}")
     name, value = item
     if not isinstance(name, str):
-        raise TypeError(f"the name of a parameter must be a str, not {_shown(name)}")
+        raise TypeError(f"the name of a parameter must be a str, not {shown(name)}")
     return str.__str__(name), value
 
 
@@ -113,16 +118,21 @@ def _parts(value: Any) -> list[tuple[str, Any]] | None:
     """Give what lies in a value, by name; None for one that is not looked into."""
     if isinstance(value, tuple):
         return [(f"[{position}]", part) for position, part in enumerate(value)]
-    # One that is not frozen has no hash, whatever is in it.
-    if dataclasses.is_dataclass(value) and type(value).__hash__ is not None:
-        fields = [] if isinstance(value, type) else dataclasses.fields(value)
-        return [(field.name, getattr(value, field.name)) for field in fields]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type) and _is_frozen(value):
+        names = [field.name for field in dataclasses.fields(value)]
+        return [(name, getattr(value, name)) for name in names if hasattr(value, name)]
     return None
+
+
+def _is_frozen(value: Any) -> bool:
+    return bool(type(value).__dataclass_params__.frozen)
 
 
 def _check_leaf(value: Any, where: str, path: str) -> None:
     if isinstance(value, Set):
         raise _refused(value, where, path, "has no order")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        raise _refused(value, where, path, "can be changed")
     try:
         hash(value)
     except (TypeError, ValueError):
@@ -134,7 +144,7 @@ def _refused(value: Any, where: str, path: str, reason: str) -> RefusedError:
     instead = _INSTEAD.get(kind, "a value that is hashable and ordered, or a checksum of it")
     is_itself = path == where
     what = f"is {kind}" if is_itself else f"has {kind} in it"
-    text = f"{where} {what}, {_shown(value)}, which {reason}; give {instead} instead"
+    text = f"{where} {what}, {shown(value)}, which {reason}; give {instead} instead"
     return RefusedError(text, "" if is_itself else path)
 
 
@@ -146,9 +156,21 @@ def _kind(value: Any) -> str:
             return f"a {base.__name__}"
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         return "an array"
+    if dataclasses.is_dataclass(value):
+        return "a dataclass"
     return f"of type {type(value).__qualname__}"
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
+def shown(value: Any) -> str:
+    """Return the representation of a value for a message: short, and never an error.
+
+    Examples
+    --------
+    >>> shown("x" * 100)[-10:]
+    'xxxxxxx...'
+    """
+    try:
+        text = repr(value)
+    except Exception as error:  # a number of very many digits, or code of the user
+        return f"<{type(value).__qualname__} that cannot be shown: {type(error).__name__}>"
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -8,7 +8,7 @@ from typing import Any
 
 from seamless_dask_cache.errors import RefusedError
 from seamless_dask_cache.identity import value_checksum
-from seamless_dask_cache.stores.parameters import Params, sorted_params
+from seamless_dask_cache.stores.parameters import Params, shown, sorted_params
 
 _SCHEME = "seamless-dask-cache provenance 1"
 """Enters every key: a provenance and a tuple of the same values are two things."""
@@ -46,7 +46,8 @@ class Provenance:
     `ProvenanceStore.compute` puts it there.
 
     Equality and hash are those of `cache_key`, which tells apart what Python takes for equal: 1,
-    1.0 and True, 0.0 and -0.0. Two results whose parameters differ so are never one.
+    1.0 and True, 0.0 and -0.0, and numpy's numbers from Python's. Two results whose parameters
+    differ so are never one.
 
     Examples
     --------
@@ -99,16 +100,23 @@ hashed; give a tuple instead
         return hash(self._key)
 
     def __repr__(self) -> str:
-        return f"Provenance({self.operation!r}, {self.input_ids!r}, {self.params!r})"
+        try:
+            params = repr(self.params)
+        except Exception:  # a number of very many digits, or code of the user
+            params = f"({', '.join(f'({name!r}, {shown(value)})' for name, value in self.params)})"
+        return f"Provenance({self.operation!r}, {self.input_ids!r}, {params})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Classes and functions among the parameters may be others where it is read.
         return type(self), (self.operation, self.input_ids, self.params)
 
+    def __seamless_identity__(self) -> tuple[Any, ...]:
+        return self.operation, self.input_ids, self.params
+
 
 def _checked_operation(operation: object) -> str:
     if not isinstance(operation, str):
-        raise TypeError(f"operation must be a str, not {operation!r}")
+        raise TypeError(f"operation must be a str, not {shown(operation)}")
     if not operation:
         raise ValueError("operation must not be empty")
     return str.__str__(operation)
@@ -116,11 +124,11 @@ def _checked_operation(operation: object) -> str:
 
 def _sorted_ids(ids: object) -> tuple[str, ...]:
     if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
-        raise TypeError(f"input_ids must be several ids, such as a list of them, not {ids!r}")
+        raise TypeError(f"input_ids must be several ids, such as a list of them, not {shown(ids)}")
     found = list(ids)
     for one in found:
         if not isinstance(one, str):
-            raise TypeError(f"an input id must be a str, not {one!r}")
+            raise TypeError(f"an input id must be a str, not {shown(one)}")
     return tuple(sorted(map(str.__str__, found)))
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from seamless_dask_cache.errors import ConfigurationError
 from seamless_dask_cache.stores.operations import Operation, operation_on
-from seamless_dask_cache.stores.parameters import Params
+from seamless_dask_cache.stores.parameters import Params, shown
 from seamless_dask_cache.stores.records import Record
 from seamless_dask_cache.stores.registry import Registry, T
-from seamless_dask_cache.stores.turns import Turns
+from seamless_dask_cache.stores.turns import TURNS
 
 if TYPE_CHECKING:
     from seamless_dask_cache.stores.lineage import Lineage
@@ -68,7 +69,6 @@ class ProvenanceStore(Registry[T]):
         super().__init__()
         self.linked = _checked_stores(linked)
         self.database = _checked_database(database)
-        self._turns = Turns()
 
     def compute(
         self,
@@ -111,7 +111,8 @@ class ProvenanceStore(Registry[T]):
             For inputs and parameters that do not fit the function, and for parameters that no
             provenance can have. Nothing was run then.
         RuntimeError
-            When the function needs its own result.
+            When the function needs its own result, also by way of other stores and threads; not
+            where it hands that to a thread of its own, and waits for ever.
 
         Notes
         -----
@@ -139,12 +140,22 @@ class ProvenanceStore(Registry[T]):
         known = self.find(provenance)
         if known is not None:
             return known
-        with self._turns.of(provenance.cache_key(), repr(provenance)):
+        key = provenance.cache_key()
+        with TURNS.of(f"{id(self)} {key}", f"{operation!r} ({key[:8]})"):
             known = self.find(provenance)
             return known or self.put(_computed(made, chosen), provenance=provenance)
 
     def lookup(self, id: str) -> Record | None:
-        """Return the record of an id in this store or a linked one, or None.
+        """Return the record of an id in this store or a linked one.
+
+        Parameters
+        ----------
+        id : str
+
+        Returns
+        -------
+        Record or None
+            None where nobody knows it.
 
         Examples
         --------
@@ -158,6 +169,15 @@ class ProvenanceStore(Registry[T]):
 
     def lineage(self, id: str) -> Lineage:
         """Return what a record was made of, back to the inputs, also in linked stores.
+
+        Parameters
+        ----------
+        id : str
+
+        Returns
+        -------
+        Lineage
+            Printed, it is a tree.
 
         Raises
         ------
@@ -179,14 +199,16 @@ class ProvenanceStore(Registry[T]):
 
     def _inputs(self, inputs: Iterable[str | Record]) -> list[Record]:
         if isinstance(inputs, str | Record) or not isinstance(inputs, Iterable):
-            raise TypeError(f"inputs must be several ids or records, not {inputs!r}")
+            raise TypeError(f"inputs must be several ids or records, not {shown(inputs)}")
+        if isinstance(inputs, set | frozenset):
+            raise TypeError(f"inputs in a set have no order: give sorted({shown(inputs)})")
         return [self._input(one) for one in inputs]
 
     def _input(self, one: str | Record) -> Record:
         if isinstance(one, Record):
             return one
         if not isinstance(one, str):
-            raise TypeError(f"an input is an id or a record, not {one!r}")
+            raise TypeError(f"an input is an id or a record, not {shown(one)}")
         record = self.lookup(one)
         if record is None:
             raise KeyError(f"no record has the id {one!r}, here or in a linked store")
@@ -224,9 +246,17 @@ def _checked_stores(linked: Iterable[Any]) -> tuple[ProvenanceStore[Any], ...]:
 def _checked_database(database: str | bool | None) -> str | bool:
     if database is None or isinstance(database, bool):
         return bool(database)
-    if not isinstance(database, str) or not database.startswith(("http://", "https://")):
+    if not (isinstance(database, str) and _is_url(database)):
         raise ConfigurationError(
             "database must be a URL such as http://127.0.0.1:5522, or True for the one in force,"
             f" not {database!r}"
         )
     return database
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # such a port
+        return False

@@ -6,9 +6,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from seamless_dask_cache.stores.provenance import Provenance
+
+T = TypeVar("T")
 
 
 class Record(ABC):
@@ -35,6 +37,9 @@ class Record(ABC):
     created_at: datetime
     provenance: Provenance | None
     temp_file: Path | None
+
+    def __seamless_identity__(self) -> tuple[Any, ...]:
+        return tuple(vars(self).items())
 
     @property
     @abstractmethod
@@ -93,3 +98,20 @@ class StoredItem(Record):
     def stored(self) -> Any:
         """The item itself, as it was put."""
         return self.item
+
+
+def said(item: Any, name: str, kind: type[T]) -> T | None:
+    """Return what an item says of itself; None where it is of another type, or an error.
+
+    Items are anybody's: what they say is welcome, and no reason to refuse them.
+
+    Examples
+    --------
+    >>> said(3, "real", int), said(3, "bit_length", int)
+    (3, None)
+    """
+    try:
+        found = getattr(item, name, None)
+    except Exception:
+        return None
+    return found if isinstance(found, kind) else None

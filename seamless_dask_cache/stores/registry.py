@@ -23,14 +23,11 @@ _TICK = timedelta(microseconds=1)
 
 
 class Registry(Generic[T]):
-    """Items by id, where what has one provenance is there once.
-
-    `T` is the type of its records: `StoredItem`, unless a subclass makes others.
+    """What a store knows, without computing anything: the base of `ProvenanceStore`.
 
     Notes
     -----
-    Thread-safe. Records are kept until they are deleted; items are kept as they are, not copied,
-    and are not to be changed.
+    Thread-safe.
 
     Examples
     --------
@@ -49,6 +46,9 @@ class Registry(Generic[T]):
         self._ids: dict[Provenance, str] = {}
         self._files = TemporaryFiles()
         self._latest = datetime.min.replace(tzinfo=timezone.utc)
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"{self!r} lives in its process: it cannot be copied or pickled")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {len(self)} records>"
@@ -118,7 +118,7 @@ class Registry(Generic[T]):
         if provenance is not None:
             self._ids[provenance] = facts.id
         if file is not None:
-            self._files.take(file)
+            self._files.take(file, facts.id)
         return facts.id
 
     def _now(self) -> datetime:
@@ -127,7 +127,22 @@ class Registry(Generic[T]):
         return self._latest
 
     def get(self, id: str) -> T | None:
-        """Return the record of an id, or None."""
+        """Return the record of an id.
+
+        Parameters
+        ----------
+        id : str
+
+        Returns
+        -------
+        Record or None
+            None for an unknown id.
+
+        Examples
+        --------
+        >>> Registry().get("nobody") is None
+        True
+        """
         return self._records.get(id)
 
     def __getitem__(self, id: str) -> T:
@@ -147,12 +162,39 @@ class Registry(Generic[T]):
         return (record.id for record in self.list_all())
 
     def list_all(self) -> list[T]:
-        """Return all records, in the order of their creation."""
+        """Return all records, in the order of their creation.
+
+        Returns
+        -------
+        list of Record
+
+        Examples
+        --------
+        >>> store = Registry()
+        >>> ids = [store.put(item) for item in "ab"]
+        >>> [record.item for record in store.list_all()]
+        ['a', 'b']
+        """
         with self._lock:
             return list(self._records.values())  # a dict keeps the order in which they came
 
     def find(self, provenance: Provenance) -> str | None:
-        """Return the id of the record with a provenance, or None."""
+        """Return the id of the record with a provenance.
+
+        Parameters
+        ----------
+        provenance : Provenance
+
+        Returns
+        -------
+        str or None
+            None where there is no such record.
+
+        Examples
+        --------
+        >>> Registry().find(Provenance("read")) is None
+        True
+        """
         return self._ids.get(provenance)
 
     def delete(self, id: str) -> bool:
@@ -184,7 +226,7 @@ class Registry(Generic[T]):
             if record.provenance is not None:
                 del self._ids[record.provenance]
             if record.temp_file is not None:
-                self._files.drop(record.temp_file)
+                self._files.drop(record.temp_file, id)
             return True
 
     def close(self) -> None:

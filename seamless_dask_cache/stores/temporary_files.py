@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections import Counter
 from pathlib import Path
 
 
 class TemporaryFiles:
-    """Counts who has a file, and removes those that nobody has any more.
+    """Knows who has a file, and removes those that nobody has any more.
 
     Notes
     -----
@@ -21,39 +20,35 @@ class TemporaryFiles:
     >>> import tempfile
     >>> handle, name = tempfile.mkstemp()
     >>> os.close(handle)
-    >>> files = TemporaryFiles()
-    >>> path = files.take(files.take(name))
-    >>> files.drop(path), path.exists()
+    >>> files, path = TemporaryFiles(), absolute(name)
+    >>> files.take(path, "one"), files.take(path, "other")
+    (None, None)
+    >>> files.drop(path, "one"), path.exists()
     (None, True)
-    >>> files.drop(path), path.exists()
+    >>> files.drop(path, "other"), path.exists()
     (None, False)
     """
 
     def __init__(self) -> None:
-        self._owners: Counter[Path] = Counter()
+        self._owners: dict[Path, set[str]] = {}
 
-    def take(self, file: str | os.PathLike[str]) -> Path:
-        """Take a file over; it need not exist yet.
+    def take(self, path: Path, owner: str) -> None:
+        """Take a file over for an owner; it need not exist yet."""
+        self._owners.setdefault(path, set()).add(owner)
 
-        Returns
-        -------
-        Path
-            Absolute, so that it is the same when the working folder is another.
-        """
-        path = absolute(file)
-        self._owners[path] += 1
-        return path
-
-    def drop(self, path: Path) -> None:
-        """Let one owner go; with the last one, the file is removed if it is there.
+    def drop(self, path: Path, owner: str) -> None:
+        """Let an owner go; with the last one, the file is removed if it is there.
 
         Raises
         ------
         OSError
             When it cannot be removed. Nobody has it then.
         """
-        self._owners[path] -= 1
-        if self._owners[path] <= 0:
+        owners = self._owners.get(path, set())
+        if owner not in owners:
+            return  # it was removed before; what lies there now is somebody else's
+        owners.discard(owner)
+        if not owners:
             del self._owners[path]
             path.unlink(missing_ok=True)
 
@@ -73,7 +68,7 @@ class TemporaryFiles:
 
 
 def absolute(file: str | os.PathLike[str]) -> Path:
-    """Return the path of a file that can be handed over.
+    """Return the path of a file that can be handed over, always the same one.
 
     Raises
     ------
@@ -91,7 +86,9 @@ def absolute(file: str | os.PathLike[str]) -> Path:
     """
     if not isinstance(file, str | os.PathLike):
         raise TypeError(f"temp_file must be the path of a file, not {file!r}")
-    path = Path(file).absolute()
+    given = Path(file)
+    # One file, one path; a link itself is the file, and not what it leads to.
+    path = given.parent.resolve() / given.name
     if path.is_dir():
         raise ValueError(f"temp_file must be a file, not the folder {path}")
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ class Turns:
     -----
     Thread-safe. A thread that would wait for itself, be it by way of others, gets an error: there
     is an edge from each waiting thread to the one that holds what it waits for, and a circle of
-    those would never end.
+    those would never end. What a thread has handed to another one and waits for is not seen.
 
     Examples
     --------
@@ -104,3 +105,16 @@ class Turns:
             turn.users -= 1
             if not turn.users:
                 del self._turns[key]
+
+
+TURNS = Turns()
+"""Those of all stores: a circle may go through several."""
+
+
+def _begin_anew() -> None:
+    # The threads that had them are not in the child.
+    TURNS.__init__()  # type: ignore[misc]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import multiprocessing
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +12,7 @@ import pytest
 
 from seamless_dask_cache.stores import GenomeStore, Provenance, ProvenanceStore, TrackStore
 from seamless_dask_cache.stores.operations import ORDER
-from seamless_dask_cache.stores.turns import Turns
+from seamless_dask_cache.stores.turns import TURNS, Turns
 
 SECONDS = 30
 
@@ -166,7 +168,7 @@ def test_a_failure_is_raised_and_not_remembered(store):
         store.compute("divide", [], {}, lambda: 1 / 0)
     assert len(store) == 0
     assert store[store.compute("divide", [], {}, lambda: 1)].item == 1
-    assert len(store._turns) == 0
+    assert len(TURNS) == 0
 
 
 # Threads ------------------------------------------------------------------------------------------
@@ -188,11 +190,11 @@ def test_many_threads_compute_once(store):
 
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(ask, number) for number in range(8)]
-        wait_until(lambda: waiting(store._turns) == 8)
+        wait_until(lambda: waiting(TURNS) == 8)
         running.set()
         assert len({one.result(SECONDS) for one in asked}) == 1
     assert len(runs) == 1
-    assert len(store._turns) == 0
+    assert len(TURNS) == 0
 
 
 def waiting(turns):
@@ -239,7 +241,7 @@ def test_after_a_failure_the_next_one_waiting_tries(store):
         first = pool.submit(store.compute, "flaky", [], {}, flaky)
         assert entered.wait(SECONDS)
         others = [pool.submit(store.compute, "flaky", [], {}, flaky) for _ in range(3)]
-        wait_until(lambda: waiting(store._turns) == 4)
+        wait_until(lambda: waiting(TURNS) == 4)
         go_on.set()
         with pytest.raises(ValueError, match="the first time"):
             first.result(SECONDS)
@@ -253,9 +255,9 @@ def test_what_needs_itself_is_an_error(store):
     def again():
         return store.compute("again", [], {}, again)
 
-    with pytest.raises(RuntimeError, match=r"Provenance\('again'.* needed to compute itself"):
+    with pytest.raises(RuntimeError, match=r"\'again\' .* needed to compute itself"):
         store.compute("again", [], {}, again)
-    assert len(store) == len(store._turns) == 0
+    assert len(store) == len(TURNS) == 0
 
 
 def test_functions_may_compute_what_they_need(store):
@@ -292,7 +294,7 @@ def test_threads_that_would_wait_for_each_other_get_an_error(store):
     assert not any(thread.is_alive() for thread in threads)
     assert errors
     assert all("needed to compute itself" in str(error) for error in errors)
-    assert len(store._turns) == 0
+    assert len(TURNS) == 0
 
 
 def test_turns_are_gone_when_nobody_needs_them():
@@ -304,3 +306,106 @@ def test_turns_are_gone_when_nobody_needs_them():
             raise ValueError("inside")
     assert len(turns) == 0
     assert not turns._awaited
+
+
+def test_a_circle_through_two_stores_is_an_error():
+    """Whoever closes it gets the error; nobody waits for ever."""
+    one, other = ProvenanceStore(), ProvenanceStore()
+    barrier = threading.Barrier(2)
+    errors = []
+
+    def need(store, name, inner, inner_name):
+        def function():
+            barrier.wait(SECONDS)
+            return inner.compute(inner_name, [], {}, lambda: 1)
+
+        try:
+            store.compute(name, [], {}, function)
+        except RuntimeError as error:
+            errors.append(error)
+
+    threads = [
+        threading.Thread(target=need, args=arguments, daemon=True)
+        for arguments in ((one, "a", other, "b"), (other, "b", one, "a"))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert not any(thread.is_alive() for thread in threads)
+    assert errors and all("needed to compute itself" in str(error) for error in errors)
+    assert len(TURNS) == 0
+    assert one.compute("a", [], {}, lambda: 2) and other.compute("a", [], {}, lambda: 3)
+
+
+def test_a_forked_process_waits_for_nobody(store):
+    """Threads that were computing when it was forked are not there."""
+    started, done = threading.Event(), threading.Event()
+
+    def slow():
+        started.set()
+        done.wait(SECONDS)
+        return "slow"
+
+    thread = threading.Thread(target=lambda: store.compute("slow", [], {}, slow))
+    thread.start()
+    started.wait(SECONDS)
+    child = multiprocessing.get_context("fork").Process(
+        target=lambda: store.compute("slow", [], {}, lambda: "by the child")
+    )
+    child.start()
+    child.join(SECONDS)
+    assert child.exitcode == 0
+    done.set()
+    thread.join()
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_the_order_of_inputs_is_not_the_callers_parameter(store, given):
+    """It would be taken for what `compute` notes by itself."""
+    ids = sorted([store.put(5), store.put(2)], reverse=given)
+    with pytest.raises(ValueError, match="in which order"):
+        store.compute("subtract", ids, {ORDER: (1, 0)}, lambda x, y, **_: x - y)
+
+
+def test_inputs_in_a_set_are_refused(store):
+    """They would come in any order."""
+    with pytest.raises(TypeError, match="sorted"):
+        store.compute("add", {store.put(1), store.put(2)}, {}, lambda a, b: a + b)
+
+
+def test_a_decorated_function_is_called_by_what_its_wrapper_takes(store):
+    """Unless the wrapper takes anything, and then by what it wraps."""
+
+    def constant():
+        return 10
+
+    @functools.wraps(constant)
+    def plus(x, by):
+        return x + by + constant()
+
+    @functools.wraps(constant)
+    def logged(*args, **kwargs):
+        return constant(*args, **kwargs)
+
+    one = store.put(1)
+    assert store[store.compute("plus", [one], {"by": 5}, plus)].item == 16
+    assert store[store.compute("logged", [one], {"by": 5}, logged)].item == 10
+
+
+class AsyncCall:
+    async def __call__(self, x):
+        return x
+
+
+def test_an_object_with_an_async_call_is_refused(store):
+    """As an async function is: what it returns is no result."""
+    with pytest.raises(TypeError, match="async"):
+        store.compute("wait", [store.put(1)], {}, AsyncCall())
+
+
+def test_numbers_of_very_many_digits(store):
+    """They cannot be shown, and are no obstacle."""
+    many = store.compute("many", [], {"n": 10**5000}, lambda n: n % 7)
+    assert store[many].item == 10**5000 % 7
+    assert "cannot be shown" in str(store.lineage(many)) and repr(store[many].provenance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 import dask
 import numpy as np
 import pytest
+from aiohttp import web
 from click.testing import CliRunner
 from keeping import Keeper, keeping
 from serving import Server
@@ -363,6 +365,11 @@ def test_a_server_that_only_reads_serves(tmp_path):
         store = ProvenanceStore(database=server.url)
         store.compute("stretch", [store.put("ab")], {"nbytes": LARGE}, noisy(calls))
     with keeping(tmp_path, writable=False) as server:
+        store = elsewhere(database=server.url)
+        for nbytes, runs in ((LARGE + 2, 2), (LARGE, 2), (SMALL + 1, 3)):
+            store.compute("stretch", [store.put("ab")], {"nbytes": nbytes}, noisy(calls))
+            assert len(calls) == runs, "one that is not stored does not keep others from being read"
+        calls.clear(), calls.append("the first")
         for nbytes, runs in ((LARGE, 1), (SMALL, 2), (LARGE + 1, 3)):
             store = elsewhere(database=server.url)
             made = store.compute("stretch", [store.put("ab")], {"nbytes": nbytes}, noisy(calls))
@@ -499,7 +506,7 @@ def test_what_a_server_cannot_do_is_said(buffers):
 
 
 async def test_large_buffers_may_take_longer_than_questions(monkeypatch):
-    """An upload may last a second more per megabyte, a download as long as something arrives."""
+    """An upload may last a second more per ten megabytes; of a download nobody knows the length."""
     limits = []
 
     async def send(self, method, path, body, unless=None, timeout=None):
@@ -507,9 +514,50 @@ async def test_large_buffers_may_take_longer_than_questions(monkeypatch):
 
     monkeypatch.setattr(sdc.AsyncDatabaseClient, "_send", send)
     client = sdc.AsyncDatabaseClient("http://127.0.0.1:9", timeout=7)
-    await client.send_buffer("00" * 32, bytes(5 * 1024**2))
+    await client.send_buffer("00" * 32, bytes(50_000_000))
     await client.fetch_buffer("00" * 32)
     assert limits == [("PUT", 12, None), ("GET", None, 7)]
+
+
+async def test_a_server_that_drips_is_not_waited_for():
+    """It sends a byte now and then, which no limit between two bytes would notice."""
+
+    async def drip(request):
+        response = web.StreamResponse(headers={"Content-Length": "100000"})
+        await response.prepare(request)
+        while True:
+            await response.write(b"x")
+            await asyncio.sleep(0.02)
+
+    app = web.Application()
+    app.router.add_get("/{checksum}", drip)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    client = sdc.AsyncDatabaseClient(f"http://127.0.0.1:{port}", timeout=0.3, retries=0)
+    try:
+        with pytest.raises(sdc.DatabaseUnavailableError, match="no answer within"):
+            await client.fetch_buffer("00" * 32)
+    finally:
+        await client.close()
+        await runner.cleanup()
+
+
+def test_who_has_other_buffers_leaves_records_alone(tmp_path):
+    """A buffer that is not found is computed again; the record stays good for those who have it."""
+    calls = []
+    server = Server(tmp_path / "x.db").wait_until_running()
+    shared = {"seamless-dask-cache.buffers": str(tmp_path / "shared")}
+    try:
+        for config, runs in ((shared, 1), (shared, 1), ({}, 2), (shared, 2)):
+            with dask.config.set(config):
+                store = elsewhere(database=server.url)
+                store.compute("stretch", [store.put("ab")], {"nbytes": LARGE}, noisy(calls))
+            assert len(calls) == runs
+    finally:
+        server.stop()
 
 
 def test_a_server_that_is_away_is_told(tmp_path):

@@ -20,7 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import seamless_dask_cache as sdc
-from seamless_dask_cache.stores import Provenance
+from seamless_dask_cache import RefusedError, value_checksum
+from seamless_dask_cache.stores import Provenance, ProvenanceStore
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -206,7 +207,7 @@ def test_other_hashable_values_can_be_parameters(value):
         ({}.keys(), "a set", "tuple(sorted(...))"),
         (np.arange(3), "an array", "checksum"),
         (bytearray(b"x"), "a bytearray", "bytes"),
-        (Loose(1), "of type Loose", "hashable"),
+        (Loose(1), "a dataclass", "frozen"),
         (Window(1, [1]), "a list", "tuple"),
         (Window(1, frozenset()), "a set", "tuple"),
     ],
@@ -282,3 +283,61 @@ def test_subclasses_of_str_are_the_str():
     made = Provenance(Name.READ, [np.str_("a")], {Name.READ: 1})
     assert made == Provenance("read", ["a"], {"read": 1})
     assert type(made.operation) is type(made.input_ids[0]) is type(made.params[0][0]) is str
+
+
+@dataclasses.dataclass(unsafe_hash=True)
+class Hashed:
+    """Can be changed all the same."""
+
+    width: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Partial:
+    width: int
+    rest: int = dataclasses.field(init=False)
+
+
+class Unshown:
+    def __hash__(self):
+        raise TypeError
+
+    def __repr__(self):
+        raise ZeroDivisionError
+
+
+def test_dataclasses_that_can_be_changed_are_refused():
+    """Also those that say that they can be hashed; frozen ones may lack a field."""
+    with pytest.raises(RefusedError, match="give a frozen one"):
+        Provenance("o", (), {"k": Hashed(1)})
+    assert Provenance("o", (), {"k": Partial(1)}) != Provenance("o", (), {"k": Partial(2)})
+
+
+def test_a_value_that_cannot_be_shown_is_refused_all_the_same():
+    """The message says so, instead of an error of its own."""
+    with pytest.raises(RefusedError, match="cannot be shown: ZeroDivisionError"):
+        Provenance("o", (), {"k": Unshown()})
+
+
+def test_a_tuple_may_be_in_many_places():
+    """What is shared is looked at once."""
+    shared = ("a",)
+    for _ in range(60):
+        shared = (shared, shared)
+    assert Provenance("o", (), {"k": shared}) == Provenance("o", (), {"k": shared})
+
+
+def test_a_provenance_is_an_argument_of_tasks(store_of_numbers):
+    """And so is a record: each has an identity, which is that of its parts."""
+    made = Provenance("o", ("b", "a"), {"k": 1})
+    assert value_checksum(made) == value_checksum(Provenance("o", ("a", "b"), {"k": 1}))
+    assert value_checksum(made) != value_checksum(Provenance("o", ("a", "b"), {"k": 2}))
+    one, other = store_of_numbers.list_all()
+    assert value_checksum(one) == value_checksum(one) != value_checksum(other)
+
+
+@pytest.fixture
+def store_of_numbers():
+    store = ProvenanceStore()
+    store.put(1), store.put(2)
+    return store

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from seamless_dask_cache import ConfigurationError
 from seamless_dask_cache.stores import (
     GenomeStore,
     Provenance,
@@ -303,3 +306,55 @@ class StoreMachine(RuleBasedStateMachine):
 
 TestStore = StoreMachine.TestCase
 TestStore.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+
+
+def test_one_file_under_several_paths_is_one(tmp_path):
+    """It goes with the last of its records; a link is a file of its own."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    file, target = tmp_path / "a" / "f", tmp_path / "target"
+    file.write_text(""), target.write_text("")
+    (tmp_path / "to").symlink_to(target)
+    store = ProvenanceStore()
+    paths = (file, tmp_path / "link" / "f", tmp_path / "a" / ".." / "a" / "f")
+    ids = [store.put(1, temp_file=path) for path in paths]
+    for id in ids:
+        assert file.exists()
+        store.delete(id)
+    assert not file.exists()
+    store.delete(store.put(1, temp_file=tmp_path / "to"))
+    assert target.exists() and not (tmp_path / "to").is_symlink()
+
+
+def test_what_lies_there_after_closing_is_somebody_elses(tmp_path):
+    """Closing removes the files; who deletes a record later removes no other one."""
+    file = tmp_path / "f"
+    store = ProvenanceStore()
+    first = store.put(1, temp_file=file)
+    store.close()
+    file.write_text("somebody's")
+    store.delete(first)
+    assert file.exists()
+    first = store.put(1, temp_file=file)
+    store.close()
+    file.write_text("again")
+    second = store.put(2, temp_file=file)
+    store.delete(first)
+    assert file.exists()
+    store.delete(second)
+    assert not file.exists()
+
+
+def test_a_store_cannot_be_copied(tmp_path):
+    """Two that share their records would forget for each other."""
+    store = ProvenanceStore()
+    for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="lives in its process"):
+            attempt(store)
+
+
+@pytest.mark.parametrize("url", ["http://", "http://h:port", "http://h:99999", "ftp://h", "h:1", 5])
+def test_a_url_that_is_none_is_refused_at_once(url):
+    """Not only when something is computed."""
+    with pytest.raises(ConfigurationError, match="database must be a URL"):
+        ProvenanceStore(database=url)

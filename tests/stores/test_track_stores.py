@@ -155,3 +155,27 @@ def test_the_example_runs():
     marked = [line.partition("[")[0] for line in first.split("\n")[5:-1]]
     assert marked == [line.partition("[")[0] for line in second.split("\n")[:-1]]
     assert not done.stderr
+
+
+class Stranger:
+    """A track of another library, which says things in its own way."""
+
+    def chroms(self):
+        return {"chr1": 1}
+
+    def chrom_lengths(self):
+        return {"chr1": 1}
+
+    @property
+    def label(self):
+        raise OSError("closed")
+
+
+def test_what_a_strange_item_says_is_no_obstacle():
+    """Methods and errors where others have values: it is stored, and has a lineage."""
+    tracks, genomes = TrackStore(), GenomeStore()
+    made = tracks.compute("make", [], {}, Stranger)
+    assert tracks[made].chroms is None and tracks[made].track_type == "Stranger"
+    assert str(tracks.lineage(made)) == "Stranger = make()"
+    with pytest.raises(TypeError, match="tells nothing"):
+        _ = genomes[genomes.put(Stranger())].chrom_lengths
