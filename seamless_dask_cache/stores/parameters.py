@@ -80,12 +80,8 @@ hashed; give a tuple instead (at parameter 'by' -> [1])
     """
     # A list of what is left to look at, for values may be nested deeper than Python's own stack.
     waiting = [(value, where, 0)]
-    seen: set[int] = set()
     while waiting:
         found, path, depth = waiting.pop()
-        if id(found) in seen:  # the same tuple may be in many places
-            continue
-        seen.add(id(found))
         if depth > DEEPEST:
             raise RefusedError(f"{where} is nested more than {DEEPEST} deep; flatten it")
         parts = _parts(found)

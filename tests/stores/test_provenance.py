@@ -319,14 +319,6 @@ def test_a_value_that_cannot_be_shown_is_refused_all_the_same():
         Provenance("o", (), {"k": Unshown()})
 
 
-def test_a_tuple_may_be_in_many_places():
-    """What is shared is looked at once."""
-    shared = ("a",)
-    for _ in range(60):
-        shared = (shared, shared)
-    assert Provenance("o", (), {"k": shared}) == Provenance("o", (), {"k": shared})
-
-
 def test_a_provenance_is_an_argument_of_tasks(store_of_numbers):
     """And so is a record: each has an identity, which is that of its parts."""
     made = Provenance("o", ("b", "a"), {"k": 1})
