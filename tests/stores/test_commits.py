@@ -283,17 +283,19 @@ def test_a_full_disk_leaves_the_old_data(tmp_path, monkeypatch):
     assert sorted(os.listdir(tmp_path)) == ["x.json", "x.lock", "x.pickle"]
 
 
+def no_new_metadata(path, target, original=os.replace):
+    """A disk that breaks while the second of two files is put in its place."""
+    if path.name == ".x.json.part":
+        raise OSError(errno.EIO, "broken disk")
+    original(path, target)
+
+
 def test_an_error_after_the_journal_is_made_up_for(tmp_path, monkeypatch):
     """From then on the new data are committed; nobody sees a mixture."""
     db = stores.dirdb(tmp_path)
     db["x"].put_data("old", {"a": 1})
 
-    def broken(path, target, original=os.replace):
-        if path.name == ".x.json.part":
-            raise OSError(errno.EIO, "broken disk")
-        original(path, target)
-
-    monkeypatch.setattr("pathlib.Path.replace", broken)
+    monkeypatch.setattr("pathlib.Path.replace", no_new_metadata)
     with pytest.raises(OSError, match="broken"):
         db["x"].put_data("new", {"a": 2})
     monkeypatch.undo()
@@ -458,12 +460,7 @@ def test_after_a_failed_commit_the_entry_itself_knows(tmp_path, monkeypatch):
     entry = stores.dirdb(tmp_path)["x"]
     entry.put_data("old", {"a": 1})
 
-    def broken(path, target, original=os.replace):
-        if path.name == ".x.json.part":
-            raise OSError(errno.EIO, "broken disk")
-        original(path, target)
-
-    monkeypatch.setattr("pathlib.Path.replace", broken)
+    monkeypatch.setattr("pathlib.Path.replace", no_new_metadata)
     with pytest.raises(OSError, match="broken"):
         entry.put_data("new", {"a": 2})
     monkeypatch.undo()
