@@ -28,11 +28,12 @@ class IntervalTrack:
 
         - an iterable of :class:`Interval`, of tuples in that order, or of any objects with the
           attributes `chrom`, `start`, `end` and, if they like, `name`, `score` and `strand`;
-        - a mapping from chromosome to an array of shape (n, 2), to a tuple (starts, ends), or to a
-          mapping of columns (`starts`, `ends`, `names`, `scores`, `strands`, and any other text);
-        - a pandas DataFrame, or another table with `columns`: `chrom`, `start`, `end`, optionally
-          `name`, `score`, `strand`, under these or other usual names; other columns of text are
-          kept as `extras`;
+        - a mapping from chromosome to an array of shape (n, 2), to a list of tuples (start, end),
+          to a tuple (starts, ends), or to a table or mapping of columns (`starts`, `ends`, `names`,
+          `scores`, `strands`, and any other text);
+        - a pandas DataFrame, an Arrow table, or another one with the names of its columns in
+          `column_names` or `columns`: `chrom`, `start`, `end`, optionally `name`, `score`,
+          `strand`, under these or other usual names; other columns of text are kept as `extras`;
         - another track, or what a query of one gave.
 
         All but the first take seconds for 10,000,000 intervals.
@@ -40,8 +41,9 @@ class IntervalTrack:
     Raises
     ------
     TypeError, ValueError
-        For what is none of these; for a negative position and an end before its start. The message
-        names the interval, counted from 0.
+        For what is none of these, and for two lists of two, which may be two intervals or starts
+        and ends; for a position that is negative, missing or masked and an end before its start.
+        The message names the interval, counted from 0.
 
     Notes
     -----
