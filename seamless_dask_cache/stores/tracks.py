@@ -9,6 +9,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from seamless_dask_cache.stores.chromosomes import chromosome
+from seamless_dask_cache.stores.derived import own_state
 from seamless_dask_cache.stores.interval_columns import Columns, Packed, sort_order
 from seamless_dask_cache.stores.interval_sources import Rows, rows_of
 from seamless_dask_cache.stores.intervals import Interval, Intervals
@@ -129,7 +130,8 @@ class IntervalTrack:
         KeyError
             For an unknown chromosome; the message names the known ones.
         TypeError, ValueError
-            For a position that is no integer, a negative one, an end before the start.
+            For a chromosome that is no str, a position that is no integer, a negative one, an end
+            before the start.
 
         Notes
         -----
@@ -151,6 +153,21 @@ class IntervalTrack:
     def count(self, chrom: str, start: SupportsIndex = 0, end: SupportsIndex | None = None) -> int:
         """Return how many intervals `query` gives.
 
+        Parameters
+        ----------
+        chrom : str
+        start, end : int
+            As for `query`.
+
+        Returns
+        -------
+        int
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            As `query` does.
+
         Examples
         --------
         >>> IntervalTrack("t", {"chr1": [(0, 10), (5, 20)]}).count("chr1", 10)
@@ -162,7 +179,7 @@ class IntervalTrack:
         return Intervals(chrom, self._columns, None, self._where(chrom))
 
     def __contains__(self, chrom: object) -> bool:
-        return chrom in self._slices
+        return isinstance(chrom, str) and chrom in self._slices
 
     def __len__(self) -> int:
         return len(self._columns)
@@ -183,14 +200,14 @@ class IntervalTrack:
         return f"<IntervalTrack {self._label}: {len(self)} intervals, {len(self.chroms)} chroms>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, self.__seamless_identity__()
+        return _rebuilt, (type(self), *self.__seamless_identity__()), own_state(self)
 
     def __seamless_identity__(self) -> tuple[str, tuple[tuple[str, int], ...], Packed]:
         ends = tuple((chrom, where.stop) for chrom, where in self._slices.items())
         return self._label.name, ends, self._columns.packed()
 
     def _where(self, chrom: str) -> slice:
-        found = self._slices.get(chrom)
+        found = self._slices.get(chrom) if isinstance(chrom, str) else None
         return self._slices[chromosome(chrom, self._slices)] if found is None else found
 
     def _index(self, chrom: str, where: slice) -> Overlaps:
@@ -224,8 +241,10 @@ def _sorted_rows(rows: Rows) -> Rows:
     return Rows(tuple(chroms), codes[order], rows.columns.select(order))
 
 
-def _rebuilt(label: str, ends: tuple[tuple[str, int], ...], packed: Packed) -> IntervalTrack:
-    track = IntervalTrack.__new__(IntervalTrack)
+def _rebuilt(
+    kind: type[IntervalTrack], label: str, ends: tuple[tuple[str, int], ...], packed: Packed
+) -> IntervalTrack:
+    track = kind.__new__(kind)
     lengths = np.diff([0, *(end for _, end in ends)])
     codes = np.repeat(np.arange(len(ends), dtype=np.int32), lengths)
     chroms = tuple(chrom for chrom, _ in ends)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import pickle
+import re
 import subprocess
 import sys
 import threading
+import tracemalloc
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -18,7 +21,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from seamless_dask_cache import value_checksum
-from seamless_dask_cache.stores import Interval, Intervals, IntervalTrack, TrackLabel
+from seamless_dask_cache.stores import (
+    Interval,
+    Intervals,
+    IntervalTrack,
+    TrackLabel,
+    interval_columns,
+)
 
 LAST = 2**63 - 1
 ROWS = [
@@ -153,7 +162,33 @@ def test_an_unknown_chromosome_is_an_error_that_names_the_known_ones():
     for ask in (TRACK.query, TRACK.count, TRACK.__getitem__):
         with pytest.raises(KeyError, match=r"no chromosome '1'; there are chr1, chr2"):
             ask("1")
-    assert "chr1" in TRACK and "1" not in TRACK
+    assert "chr1" in TRACK and "1" not in TRACK and ["chr1"] not in TRACK
+
+
+def test_a_chromosome_that_is_no_text_is_an_error_that_says_so():
+    for ask in (TRACK.query, TRACK.count, TRACK.__getitem__):
+        for name in (["chr1"], 1):
+            with pytest.raises(TypeError, match=re.escape(f"chromosome is a str, not {name!r}")):
+                ask(name)
+
+
+def test_iterating_makes_objects_of_a_few_rows_at_a_time():
+    """Whoever looks at the first interval of a million does not pay for all."""
+    starts = np.arange(1_000_000)
+    track = IntervalTrack("t", {"c": (starts, starts + 1)})
+    tracemalloc.start()
+    try:
+        assert next(iter(track)) == Interval("c", 0, 1)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 4, 5])
+def test_where_iteration_pauses_does_not_show(at_once, monkeypatch):
+    """Every interval once, with all of its columns."""
+    monkeypatch.setattr(interval_columns, "_ROWS_AT_ONCE", at_once)
+    assert list(TRACK) == SORTED and list(TRACK.query("chr1", 7, 8)) == SORTED[:3]
 
 
 @pytest.mark.parametrize(
@@ -440,6 +475,32 @@ def test_what_queries_give_can_be_a_track_again(given, span):
     for chrom in again.chroms:
         assert found[chrom] == again[chrom] == IntervalTrack("v", found[chrom])[chrom]
         assert pickle.dumps(found[chrom]) == pickle.dumps(again[chrom])
+
+
+class Exons(IntervalTrack):
+    """A class of somebody else, with an attribute of its own."""
+
+    depth = 0
+
+
+@pytest.mark.parametrize(
+    "again",
+    [copy.copy, copy.deepcopy, lambda track: pickle.loads(pickle.dumps(track))],
+)
+def test_copies_keep_the_class_and_what_it_added(again):
+    exons = Exons("genes", ROWS)
+    exons.depth = 30
+    found = again(exons)
+    assert type(found) is Exons and found == exons and found.depth == 30
+    assert found.query("chr1", 7, 8) == exons.query("chr1", 7, 8)
+    assert type(again(TRACK)) is IntervalTrack
+
+
+def test_a_huge_value_is_not_shown_whole():
+    for huge in ("x" * 10_000, {"c": [("y" * 10_000, 1)]}, [("c",) * 10_000]):
+        with pytest.raises((TypeError, ValueError)) as error:
+            IntervalTrack("t", huge)
+        assert len(str(error.value)) < 300
 
 
 def test_whether_there_is_an_index_is_not_seen():
