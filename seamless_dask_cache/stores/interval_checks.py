@@ -94,7 +94,7 @@ def _from_floats(name: str, values: Any, given: Array) -> Array:
     return _from_objects(name, values)
 
 
-def _from_objects(name: str, values: Sequence[Any]) -> Array:
+def _from_objects(name: str, values: Array | Sequence[Any]) -> Array:
     return np.fromiter((_integer(name, value) for value in values), np.int64, len(values))
 
 

@@ -149,8 +149,9 @@ def _column_names(table: Any) -> list[Any] | None:
     """Give the names of the columns of a table, None for what is no table."""
     # The `columns` of an Arrow table are what is in them.
     names = getattr(table, "column_names", getattr(table, "columns", None))
-    is_table = isinstance(names, Iterable) and hasattr(table, "__getitem__")
-    return list(names) if is_table else None
+    if not isinstance(names, Iterable) or not hasattr(table, "__getitem__"):
+        return None
+    return list(names)
 
 
 def _of_table(names: list[Any], table: Any) -> Rows:

@@ -39,8 +39,8 @@ class ReadOnlyDict(dict[K, V]):
     def _refuse(self, *args: Any, **options: Any) -> NoReturn:
         raise TypeError("this dict cannot be changed: take dict(...) of it")
 
-    __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
-    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (dict(self),)
