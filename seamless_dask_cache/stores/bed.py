@@ -46,7 +46,7 @@ def read_bed(path: str | os.PathLike[str], label: TrackLabel | str | None = None
     -----
     Lines that are empty or start with "#", "track" or "browser" are passed over, wherever they are.
     All others have the same number of columns, separated by tabs; in a line without a tab, by any
-    white space. "." stands for no name, no score, no strand. A score may be any number.
+    white space. "." or nothing stands for no name, no score, no strand. A score may be any number.
 
     Examples
     --------
@@ -73,9 +73,12 @@ def write_bed(track: IntervalTrack, path: str | os.PathLike[str]) -> None:
 
     Raises
     ------
+    TypeError
+        For what is no IntervalTrack.
     ValueError
-        For what would not come back: a tab or a line break in a text, a chromosome that would make
-        its line a comment, and `extras` other than the first of those that `read_bed` names.
+        For what would not come back: a tab, a line break or half of a surrogate pair in a text, a
+        chromosome that would make its line a comment, and `extras` other than the first of those
+        that `read_bed` names.
     ImportError
         Without pyarrow, which the extra "genomics" brings.
     OSError
@@ -89,4 +92,6 @@ def write_bed(track: IntervalTrack, path: str | os.PathLike[str]) -> None:
     >>> path.read_text()
     'chr1\\t10\\t20\\t.\\t0.5\\n'
     """
+    if not isinstance(track, IntervalTrack):
+        raise TypeError(f"a BED file is written of an IntervalTrack, not of {track!r:.80}")
     write_content(path, lines_of(track))

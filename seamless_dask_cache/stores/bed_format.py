@@ -15,6 +15,15 @@ _FOR_BROWSERS = (b"track", b"browser")
 def is_passed_over(line: bytes) -> bool:
     """Tell whether a line says nothing of an interval.
 
+    Parameters
+    ----------
+    line : bytes
+        With or without its end.
+
+    Returns
+    -------
+    bool
+
     Examples
     --------
     >>> is_passed_over(b"track name=peaks"), is_passed_over(b"tracks\\t1\\t2")
@@ -27,6 +36,15 @@ def is_passed_over(line: bytes) -> bool:
 
 def import_arrow(name: str) -> Any:
     """Import a module of pyarrow.
+
+    Parameters
+    ----------
+    name : str
+        Within pyarrow; empty for pyarrow itself.
+
+    Returns
+    -------
+    module
 
     Raises
     ------

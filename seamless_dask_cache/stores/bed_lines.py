@@ -19,6 +19,15 @@ _LONGEST_SHOWN = 200
 def first_width(piece: bytes) -> int:
     """Return the number of columns of the first interval in a piece, 0 if there is none.
 
+    Parameters
+    ----------
+    piece : bytes
+        Whole lines.
+
+    Returns
+    -------
+    int
+
     Examples
     --------
     >>> first_width(b"# peaks\\nchr1 1 2 a\\n")
@@ -41,6 +50,11 @@ def parse_lines(piece: bytes, first_line: int, width: int) -> Rows:
         The number of its first line, for messages.
     width : int
         The number of columns that all lines must have.
+
+    Returns
+    -------
+    Rows
+        In the order of the lines.
 
     Raises
     ------
@@ -102,24 +116,26 @@ def _split(line: bytes) -> list[bytes]:
 
 def _position(name: str, text: str) -> int:
     if not _INTEGER.fullmatch(text):
-        raise ValueError(f"expected an integer as {name}, not {text!r}")
+        raise ValueError(f"expected an integer as {name}, not {text!r:.80}")
     if not 0 <= int(text) <= LAST:
-        raise ValueError(f"expected {name} from 0 to {LAST}, not {text.strip()}")
+        raise ValueError(f"expected {name} from 0 to {LAST}, not {text.strip():.80}")
     return int(text)
 
 
 def _score(text: str) -> float:
-    if text == ".":
+    if text in (".", ""):
         return math.nan
     try:
         if "_" in text:
             raise ValueError
         return float(text)
     except ValueError:
-        raise ValueError(f"expected a number or '.' as score, not {text!r}") from None
+        raise ValueError(f"expected a number or '.' as score, not {text!r:.80}") from None
 
 
 def _strand(text: str) -> str:
+    if not text:
+        return "."
     if text not in STRANDS:
-        raise ValueError(f"expected '+', '-' or '.' as strand, not {text!r}")
+        raise ValueError(f"expected '+', '-' or '.' as strand, not {text!r:.80}")
     return text

@@ -31,12 +31,21 @@ from seamless_dask_cache.stores.interval_sources import Rows
 
 _PIECE_BYTES = 1 << 25
 _PASSED_OVER = re.compile(rb"^(?:#|(?:track|browser)(?=\s|\Z))[^\n]*\n?", re.MULTILINE)
+_UNUSUAL_WHITE = re.compile(rb" \n| \Z|[\v\f]")
 _BEFORE_THEM = (b"\n#", b"\ntrack", b"\nbrowser")
 """One of these is in a piece with lines to pass over; finding that out costs next to nothing."""
 
 
 def read_rows(path: str | os.PathLike[str]) -> Rows:
     """Return the intervals of a BED file, in its order.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    Rows
 
     Raises
     ------
@@ -121,6 +130,9 @@ def _only_intervals(piece: bytes) -> bytes:
     if any(mark in piece for mark in _BEFORE_THEM) or is_passed_over(piece[:100]):
         piece = _PASSED_OVER.sub(b"", piece)
     if b"\t" not in piece:
+        # A space at the end of a line is no empty column, and some white space is no space.
+        if _UNUSUAL_WHITE.search(piece):
+            raise _UnusualError
         piece = re.sub(rb" +", b"\t", piece)
     # What pyarrow would take otherwise: CR for an end of line, and hexadecimal numbers.
     if b"\r" in piece or b"\t0x" in piece or b"\t0X" in piece:
@@ -152,7 +164,7 @@ def _options(arrow: Any, csv: Any, width: int) -> dict[str, Any]:
         "read_options": csv.ReadOptions(column_names=names),
         "parse_options": csv.ParseOptions(delimiter="\t", quote_char=False),
         "convert_options": csv.ConvertOptions(
-            column_types={name: types[name] for name in names}, null_values=["."]
+            column_types={name: types[name] for name in names}, null_values=[".", ""]
         ),
     }
 
@@ -210,6 +222,6 @@ def _scores(column: Any) -> Array:
 
 def _strands(column: Any) -> Array:
     codes, known = _coded(column)
-    if not set(known) <= set(STRANDS):
+    if not set(known) <= {*STRANDS, ""}:
         raise _UnusualError
-    return np.array(known, "U1")[codes]
+    return np.array([strand or "." for strand in known], "U1")[codes]

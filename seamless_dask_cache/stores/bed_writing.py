@@ -11,6 +11,7 @@ from seamless_dask_cache.stores.bed_format import (
     import_arrow,
     is_passed_over,
 )
+from seamless_dask_cache.stores.gzipped import encoded
 from seamless_dask_cache.stores.interval_columns import Array, Columns
 from seamless_dask_cache.stores.tracks import IntervalTrack
 
@@ -19,6 +20,15 @@ _LINES_AT_ONCE = 1 << 18
 
 def lines_of(track: IntervalTrack) -> Iterator[memoryview]:
     """Yield the text of a BED file, many lines at once.
+
+    Parameters
+    ----------
+    track : IntervalTrack
+
+    Yields
+    ------
+    memoryview
+        Whole lines.
 
     Raises
     ------
@@ -57,9 +67,9 @@ def _width(track: IntervalTrack) -> int:
 
 
 def _check_chrom(chrom: str) -> None:
-    line = f"{chrom}\t0\t0".encode()
+    line = encoded(f"{chrom}\t0\t0")
     if _has_breaks(chrom) or is_passed_over(line) or line.startswith(BYTE_ORDER_MARK):
-        raise ValueError(f"a BED file cannot name a chromosome {chrom!r}")
+        raise ValueError(f"a BED file cannot name a chromosome {chrom!r:.80}")
 
 
 def _has_breaks(text: str) -> bool:
@@ -99,11 +109,15 @@ def _scored(arrow: Any, scores: Array | None) -> Any:
 
 
 def _checked(arrow: Any, texts: Array) -> Any:
-    column = arrow.array(texts, arrow.large_string())
+    try:
+        column = arrow.array(texts, arrow.large_string())
+    except UnicodeEncodeError:
+        # One of them is refused, and named.
+        column = [encoded(text) for text in texts]
     compute = import_arrow("compute")
     if compute.any(compute.match_substring_regex(column, "[\t\r\n]")).as_py():
         wrong = next(text for text in texts if _has_breaks(text))
-        raise ValueError(f"a BED file has no room for tabs and line breaks in {wrong!r}")
+        raise ValueError(f"a BED file has no room for tabs and line breaks in {wrong!r:.80}")
     return column
 
 

@@ -13,10 +13,21 @@ def chromosome(name: Any, known: Iterable[str]) -> str:
 
     An empty answer for "1" where the chromosome is called "chr1" would mislead: it is an error.
 
+    Parameters
+    ----------
+    name : str
+    known : iterable of str
+
+    Returns
+    -------
+    str
+
     Raises
     ------
     KeyError
         When it is not; the message names the known ones.
+    TypeError
+        For what is no str.
 
     Examples
     --------
@@ -25,15 +36,25 @@ def chromosome(name: Any, known: Iterable[str]) -> str:
         ...
     KeyError: "no chromosome '1'; there are chr1, chr2"
     """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a chromosome is a str, not {name!r:.80}")
     names = tuple(known)
     if name in names:
         return str(name)
     listed = ", ".join(names[:_MOST_LISTED]) + (", ..." if len(names) > _MOST_LISTED else "")
-    raise KeyError(f"no chromosome {name!r}; there are {listed or 'none'}")
+    raise KeyError(f"no chromosome {name!r:.80}; there are {listed or 'none'}")
 
 
 def checked_chrom(name: Any) -> str:
     """Return the name of a chromosome.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    str
 
     Raises
     ------
@@ -48,7 +69,7 @@ def checked_chrom(name: Any) -> str:
     TypeError: the name of a chromosome is a str, not 1
     """
     if not isinstance(name, str):
-        raise TypeError(f"the name of a chromosome is a str, not {name!r}")
+        raise TypeError(f"the name of a chromosome is a str, not {name!r:.80}")
     if not name:
         raise ValueError("the name of a chromosome must not be empty")
     return str(name)

@@ -11,14 +11,17 @@ lines that start with "#" are dropped wherever they are.
 
 from __future__ import annotations
 
+import io
+import operator
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Container, Iterator, Mapping
+from typing import Any, SupportsIndex
 
 import numpy as np
 
 from seamless_dask_cache.stores.genomes import Genome
-from seamless_dask_cache.stores.gzipped import open_content, stem, write_content
+from seamless_dask_cache.stores.gzipped import encoded, open_content, stem, write_content
+from seamless_dask_cache.stores.nucleotides import other_letters
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WHITE = b" \t\r\n\v\f"
@@ -44,16 +47,17 @@ def read_fasta(
     Returns
     -------
     Genome
-        Descriptions are in ``metadata["descriptions"]``, by chromosome, if there are any.
+        Descriptions are in ``metadata["descriptions"]``, by chromosome, if there are any; an empty
+        one is none.
 
     Raises
     ------
     OSError
         When the file cannot be read.
     ValueError
-        For an empty file, text before the first header, a header without a name, a name that is
-        there twice, a letter that stands for no nucleotide, and a damaged gzip file. The message
-        names the file.
+        For an empty file, text before the first header, a header without a name or not in UTF-8, a
+        name that is there twice, a letter that stands for no nucleotide, and a damaged gzip file.
+        The message names the file and, where one of its lines is wrong, the line.
 
     Examples
     --------
@@ -67,14 +71,14 @@ def read_fasta(
     with open_content(path) as file:
         content = file.read().removeprefix(_BYTE_ORDER_MARK)
     try:
-        sequences, descriptions = _parsed(content)
-        metadata = {"descriptions": descriptions} if descriptions else {}
-        return Genome(name or stem(path), topology, sequences, (), metadata)
+        return _genome(content, stem(path) if name is None else name, topology)
     except ValueError as error:
         raise ValueError(f"{os.fspath(path)}: {error}") from None
 
 
-def write_fasta(genome: Genome, path: str | os.PathLike[str], line_length: int = 60) -> None:
+def write_fasta(
+    genome: Genome, path: str | os.PathLike[str], line_length: SupportsIndex = 60
+) -> None:
     """Write the sequences of a genome to a FASTA file, as a whole or not at all.
 
     Parameters
@@ -90,8 +94,11 @@ def write_fasta(genome: Genome, path: str | os.PathLike[str], line_length: int =
     Raises
     ------
     ValueError
-        For a name with white space or a description with line breaks or white space around it,
-        which would not come back, and for a line length below 1.
+        For what would not come back: no chromosomes, a name with white space, a description that is
+        empty or has line breaks or white space around it, half of a surrogate pair; and for a line
+        length below 1.
+    TypeError
+        For what is no genome, and a line length that is no integer.
     OSError
         When the file cannot be written; the one that was there before is there.
 
@@ -103,28 +110,58 @@ def write_fasta(genome: Genome, path: str | os.PathLike[str], line_length: int =
     >>> path.read_text()
     '>chr1\\nACGT\\nACG\\n'
     """
-    if line_length < 1:
-        raise ValueError(f"line_length must be at least 1, not {line_length!r}")
+    if not isinstance(genome, Genome):
+        raise TypeError(f"a FASTA file is written of a Genome, not of {genome!r:.80}")
+    if not genome.chroms:
+        raise ValueError(f"a FASTA file has at least one sequence; {genome!r:.80} has none")
+    length = _checked_length(line_length)
     descriptions = _descriptions(genome)
-    headers = {chrom: _header(chrom, descriptions.get(chrom, "")) for chrom in genome.chroms}
-    write_content(path, _frames(genome, headers, line_length))
+    headers = {chrom: _header(chrom, descriptions) for chrom in genome.chroms}
+    write_content(path, _frames(genome, headers, length))
 
 
 # Reading ------------------------------------------------------------------------------------------
+
+
+def _genome(content: bytes, name: str, topology: str | Mapping[str, str]) -> Genome:
+    sequences, descriptions = _parsed(content)
+    metadata = {"descriptions": descriptions} if descriptions else {}
+    try:
+        return Genome(name, topology, sequences, (), metadata)
+    except ValueError as error:
+        line = _line_of_other_letters(content)
+        raise ValueError(f"line {line}: {error}" if line else str(error)) from None
+
+
+def _line_of_other_letters(content: bytes) -> int | None:
+    # Looked for only when there are some: line by line would be slow.
+    start = _first_header(content)
+    for number, line in enumerate(io.BytesIO(content[start:]), _line(content, start)):
+        if not line.startswith(b">") and other_letters(line.translate(None, _WHITE)):
+            return number
+    return None
 
 
 def _parsed(content: bytes) -> tuple[dict[str, bytes], dict[str, str]]:
     sequences: dict[str, bytes] = {}
     descriptions: dict[str, str] = {}
     for start, header, letters in _records(content):
-        name, description = _split(header)
-        if not name or name in sequences:
-            what = f"a second sequence {name!r}" if name else "a header without a name"
-            raise ValueError(f"line {_line(content, start)}: {what}")
+        try:
+            name, description = _split(header)
+            _check_name(name, sequences)
+        except ValueError as error:
+            raise ValueError(f"line {_line(content, start)}: {error}") from None
         sequences[name] = letters
         if description:
             descriptions[name] = description
     return sequences, descriptions
+
+
+def _check_name(name: str, known: Container[str]) -> None:
+    if not name:
+        raise ValueError("a header without a name")
+    if name in known:
+        raise ValueError(f"a second sequence {name!r:.80}")
 
 
 def _records(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
@@ -154,7 +191,10 @@ def _split(header: bytes) -> tuple[str, str]:
     if b"\r" in header.rstrip():
         # A file with CR alone at the ends of lines would be one long description.
         raise ValueError("expected lines that end in LF or CR LF, and no other CR")
-    words = header.decode("utf-8").split(None, 1)
+    try:
+        words = header.decode("utf-8").split(None, 1)
+    except UnicodeDecodeError:
+        raise ValueError(f"expected a header in UTF-8, not {header!r:.80}") from None
     return words[0] if words else "", words[1].strip() if len(words) > 1 else ""
 
 
@@ -165,26 +205,43 @@ def _line(content: bytes, position: int) -> int:
 # Writing ------------------------------------------------------------------------------------------
 
 
+def _checked_length(line_length: SupportsIndex) -> int:
+    if isinstance(line_length, bool) or not hasattr(line_length, "__index__"):
+        raise TypeError(f"line_length must be an int, not {line_length!r:.80}")
+    if operator.index(line_length) < 1:
+        raise ValueError(f"line_length must be at least 1, not {line_length!r:.80}")
+    return operator.index(line_length)
+
+
 def _descriptions(genome: Genome) -> Mapping[str, Any]:
     descriptions = genome.metadata.get("descriptions", {})
     if not isinstance(descriptions, Mapping):
-        raise TypeError(f"descriptions are a mapping from chromosome to str, not {descriptions!r}")
+        raise TypeError(f"descriptions are a mapping from name to str, not {descriptions!r:.80}")
     unknown = [chrom for chrom in descriptions if chrom not in genome.sequences]
     if unknown:
-        raise ValueError(f"a description of {unknown[0]!r}, of which there is no sequence")
+        raise ValueError(f"a description of {unknown[0]!r:.80}, of which there is no sequence")
     return descriptions
 
 
-def _header(chrom: str, description: Any) -> bytes:
+def _header(chrom: str, descriptions: Mapping[str, Any]) -> bytes:
     if chrom.split() != [chrom]:
-        raise ValueError(f"a name in a FASTA file has no white space: {chrom!r}")
+        raise ValueError(f"a name in a FASTA file has no white space: {chrom!r:.80}")
+    if chrom not in descriptions:
+        return encoded(f">{chrom}\n")
+    _check_description(chrom, descriptions[chrom])
+    return encoded(f">{chrom} {descriptions[chrom]}\n")
+
+
+def _check_description(chrom: str, description: Any) -> None:
     if not isinstance(description, str):
-        raise TypeError(f"{chrom}: a description is a str, not {description!r}")
+        raise TypeError(f"{chrom}: a description is a str, not {description!r:.80}")
+    if not description:
+        raise ValueError(f"{chrom}: an empty description would not come back: leave it out")
     if "\n" in description or "\r" in description or description != description.strip():
         raise ValueError(
-            f"{chrom}: a description is one line without white space around it, not {description!r}"
+            f"{chrom}: a description is one line without white space around it, "
+            f"not {description!r:.80}"
         )
-    return f">{chrom} {description}".rstrip().encode() + b"\n"
 
 
 def _frames(genome: Genome, headers: Mapping[str, bytes], line_length: int) -> Iterator[bytes]:

@@ -24,6 +24,15 @@ def open_content(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
     Several members, as bgzip writes them, are one content.
 
+    Parameters
+    ----------
+    path : str or path-like
+
+    Yields
+    ------
+    file
+        Of bytes, to be read.
+
     Raises
     ------
     OSError
@@ -56,6 +65,12 @@ def write_content(path: str | os.PathLike[str], frames: Iterable[BytesLike]) -> 
 
     Equal content gives equal files: no time stands in them.
 
+    Parameters
+    ----------
+    path : str or path-like
+    frames : iterable of bytes
+        One after the other, they are the content.
+
     Raises
     ------
     OSError
@@ -80,8 +95,49 @@ def _compressed(frames: Iterable[BytesLike]) -> Iterator[bytes]:
     yield compressor.flush()
 
 
+def encoded(text: str) -> bytes:
+    """Return a text in UTF-8, for a file.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    ValueError
+        For half of a surrogate pair, which stands for no letter; the message shows the text.
+
+    Examples
+    --------
+    >>> encoded("gene")
+    b'gene'
+    >>> encoded("\\ud800")
+    Traceback (most recent call last):
+        ...
+    ValueError: a file has no room for half of a surrogate pair in '\\ud800'
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"a file has no room for half of a surrogate pair in {text!r:.80}"
+        ) from None
+
+
 def stem(path: str | os.PathLike[str]) -> str:
     """Return the name of a file without its folder and its endings.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    str
 
     Examples
     --------

@@ -14,6 +14,9 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 Packed: TypeAlias = tuple[Any, ...]
 
+_ROWS_AT_ONCE = 1 << 16
+"""Whoever looks at a few rows does not wait for objects of all."""
+
 NO_EXTRAS: Mapping[str, Array] = MappingProxyType({})
 
 
@@ -55,11 +58,40 @@ class Columns:
         return len(self.starts)
 
     def select(self, which: slice | Array) -> Columns:
-        """Return some of the rows; those of a slice are views."""
+        """Return some of the rows; those of a slice are views.
+
+        Parameters
+        ----------
+        which : slice or ndarray of integers or bools
+
+        Returns
+        -------
+        Columns
+
+        Examples
+        --------
+        >>> Columns(np.array([1, 5]), np.array([3, 9])).select(slice(1, None)).ends
+        array([9])
+        """
         return self.map(lambda column: column[which])
 
     def map(self, change: Any) -> Columns:
-        """Return what a function makes of each column that is there."""
+        """Return what a function makes of each column that is there.
+
+        Parameters
+        ----------
+        change : callable
+            From a column to another, which nobody can write to from then on.
+
+        Returns
+        -------
+        Columns
+
+        Examples
+        --------
+        >>> Columns(np.array([1, 5]), np.array([3, 9])).map(np.copy).ends
+        array([3, 9])
+        """
 
         def changed(column: Array | None) -> Array | None:
             return None if column is None else _frozen(change(column))
@@ -75,7 +107,13 @@ class Columns:
         )
 
     def told(self) -> Columns:
-        """Return the same without columns that say nothing, so that equal intervals are equal."""
+        """Return the same without columns that say nothing, so that equal intervals are equal.
+
+        Examples
+        --------
+        >>> Columns(np.array([1]), np.array([3]), scores=np.array([np.nan])).told().scores is None
+        True
+        """
         names = None if self.names is None else none_if(self.names, "")
         silent = self.scores is None or bool(np.isnan(self.scores).all())
         strands = None if self.strands is None else none_if(self.strands, ".")
@@ -87,6 +125,11 @@ class Columns:
 
         Texts are packed into one: neither the identity of str objects nor how many there are shows
         in a pickle, and packing takes a fraction of the time that pickling them does.
+
+        Examples
+        --------
+        >>> Columns(np.array([1]), np.array([3]), np.array(["a"], object)).packed()[2]
+        (b'a', array([1]))
         """
         names = None if self.names is None else _pack(self.names)
         extras = tuple((name, *_pack(column)) for name, column in self.extras.items())
@@ -95,7 +138,14 @@ class Columns:
 
     @classmethod
     def unpacked(cls, packed: Packed) -> Columns:
-        """Return the columns that `packed` gave."""
+        """Return the columns that `packed` gave.
+
+        Examples
+        --------
+        >>> columns = Columns(np.array([1]), np.array([3]), np.array(["a"], object))
+        >>> Columns.unpacked(columns.packed()).equal(columns)
+        True
+        """
         starts, ends, names, scores, strands, extras = packed
         # What pickle restores has a type object of its own, which shows in the next pickle.
         columns = cls(
@@ -109,19 +159,42 @@ class Columns:
         return columns.map(lambda column: column)
 
     def listed(self) -> list[Array | None]:
-        """Return all columns in their order."""
+        """Return all columns in their order, None for one that is not there.
+
+        Examples
+        --------
+        >>> Columns(np.array([1]), np.array([3])).listed()
+        [array([1]), array([3]), None, None, None]
+        """
         optional = [self.names, self.scores, self.strands]
         return [self.starts, self.ends, *optional, *self.extras.values()]
 
     def equal(self, other: Columns) -> bool:
-        """Tell whether all columns are equal; a missing score equals a missing score."""
+        """Tell whether all columns are equal; a missing score equals a missing score.
+
+        Examples
+        --------
+        >>> one = Columns(np.array([1]), np.array([3]), scores=np.array([np.nan]))
+        >>> one.equal(one.map(np.copy)), one.equal(one.told())
+        (True, False)
+        """
         ours, theirs = self.listed(), other.listed()
         return list(self.extras) == list(other.extras) and all(
             _equal(one, another) for one, another in zip(ours, theirs, strict=True)
         )
 
     def rows(self) -> Iterator[tuple[int, int, str, float, str]]:
-        """Yield start, end, name, score and strand of each."""
+        """Yield start, end, name, score and strand of each.
+
+        Examples
+        --------
+        >>> list(Columns(np.array([1, 5]), np.array([3, 9])).rows())
+        [(1, 3, '', nan, '.'), (5, 9, '', nan, '.')]
+        """
+        for start in range(0, len(self), _ROWS_AT_ONCE):
+            yield from self.select(slice(start, start + _ROWS_AT_ONCE))._rows_at_once()
+
+    def _rows_at_once(self) -> Iterator[tuple[int, int, str, float, str]]:
         absent: list[Any] = ["", math.nan, "."]
         optional = [
             itertools.repeat(missing) if column is None else column.tolist()
@@ -137,6 +210,16 @@ class Columns:
 def none_if(column: Array, nothing: str) -> Array | None:
     """Return a column, or None if it says nothing anywhere.
 
+    Parameters
+    ----------
+    column : ndarray, shape (n,)
+    nothing : str
+        The value that says nothing.
+
+    Returns
+    -------
+    ndarray or None
+
     Examples
     --------
     >>> none_if(np.array([".", "."]), ".") is None
@@ -147,6 +230,15 @@ def none_if(column: Array, nothing: str) -> Array | None:
 
 def concatenated(parts: Sequence[Columns]) -> Columns:
     """Return the rows of several parts, one after the other.
+
+    Parameters
+    ----------
+    parts : sequence of Columns
+
+    Returns
+    -------
+    Columns
+        A single part is given back as it is.
 
     Raises
     ------
@@ -221,6 +313,10 @@ def sort_order(keys: Iterable[Array]) -> Array | None:
     ----------
     keys : iterable of ndarray of integers, shape (n,)
         Not negative.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,), or None
 
     Examples
     --------

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
 
 from seamless_dask_cache.stores.chromosomes import checked_chrom
-from seamless_dask_cache.stores.interval_checks import checked_columns
+from seamless_dask_cache.stores.interval_checks import check_unmasked, checked_columns
 from seamless_dask_cache.stores.interval_columns import Array, Columns, concatenated
 from seamless_dask_cache.stores.intervals import Intervals
 
@@ -24,6 +24,9 @@ _USUAL = {
 _MEANING = {usual: meaning for meaning, names in _USUAL.items() for usual in names}
 _FIELDS = ("chrom", "start", "end", "name", "score", "strand")
 _ABSENT = (None, None, None)
+_EXPECTED = (
+    "expected an array of shape (n, 2), a tuple (starts, ends), a table or a mapping of columns"
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,6 +59,11 @@ def rows_of(intervals: Any) -> Rows:
     intervals : iterable, mapping or table
         As for IntervalTrack.
 
+    Returns
+    -------
+    Rows
+        In the order in which they are given.
+
     Raises
     ------
     TypeError, ValueError
@@ -72,15 +80,26 @@ def rows_of(intervals: Any) -> Rows:
         return _by_chromosome({intervals.chrom: intervals})
     if isinstance(intervals, Mapping):
         return _by_chromosome(intervals)
-    if hasattr(intervals, "columns") and hasattr(intervals, "__getitem__"):
-        return _of_table(intervals)
+    names = _column_names(intervals)
+    if names is not None:
+        return _of_table(names, intervals)
     if isinstance(intervals, (str, bytes)) or not isinstance(intervals, Iterable):
-        raise TypeError(f"intervals are an iterable, a mapping or a table, not {intervals!r}")
+        raise TypeError(f"intervals are an iterable, a mapping or a table, not {intervals!r:.80}")
     return _of_items(intervals)
 
 
 def coded(chroms: Iterable[Any]) -> tuple[tuple[str, ...], Array]:
     """Return the different chromosomes of a column, and the number of each row's.
+
+    Parameters
+    ----------
+    chroms : iterable of str, length n
+
+    Returns
+    -------
+    chroms : tuple of str, length k
+        In the order in which they are met.
+    codes : ndarray of int32, shape (n,)
 
     Raises
     ------
@@ -112,25 +131,34 @@ def _fields_of(item: Any) -> tuple[Any, ...]:
         return _attributes_of(item)
     if 3 <= len(item) <= len(_FIELDS):
         return (*item, *_ABSENT[: len(_FIELDS) - len(item)])
-    raise ValueError(f"an interval has {', '.join(_FIELDS)}; the last three may lack: {item!r}")
+    raise ValueError(f"an interval has {', '.join(_FIELDS)}; the last three may lack: {item!r:.80}")
 
 
 def _attributes_of(item: Any) -> tuple[Any, ...]:
     try:
         must = item.chrom, item.start, item.end
     except AttributeError as error:
-        raise TypeError(f"{item!r} is no interval: {error}") from None
+        raise TypeError(f"{item!r:.80} is no interval: {error}") from None
     return (*must, *(getattr(item, field, None) for field in _FIELDS[3:]))
 
 
 # Columns ------------------------------------------------------------------------------------------
 
 
-def _of_table(table: Any) -> Rows:
-    columns = _by_meaning(list(table.columns), table)
+def _column_names(table: Any) -> list[Any] | None:
+    """Give the names of the columns of a table, None for what is no table."""
+    # The `columns` of an Arrow table are what is in them.
+    names = getattr(table, "column_names", getattr(table, "columns", None))
+    if not isinstance(names, Iterable) or not hasattr(table, "__getitem__"):
+        return None
+    return list(names)
+
+
+def _of_table(names: list[Any], table: Any) -> Rows:
+    columns = _by_meaning(names, table)
     for needed in ("chrom", "starts", "ends"):
         if needed not in columns:
-            known = ", ".join(map(str, table.columns))
+            known = ", ".join(map(str, names))
             raise ValueError(f"a table needs {_USUAL[needed][0]!r}; its columns are {known}")
     chroms, codes = coded(_values(columns.pop("chrom")))
     return Rows(chroms, codes, _checked(columns))
@@ -145,37 +173,59 @@ def _by_chromosome(given: Mapping[Any, Any]) -> Rows:
 
 def _part(chrom: str, given: Any) -> Columns:
     try:
-        return _columns_of(given)
+        return _columns_of(chrom, given)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{chrom}: {error}") from error
 
 
-def _columns_of(given: Any) -> Columns:
+def _columns_of(chrom: str, given: Any) -> Columns:
     if isinstance(given, Intervals):
         # A copy: a view would keep the whole track in memory that it is of.
         return given.columns.told().map(np.copy)
-    if isinstance(given, Mapping):
-        return _checked(_by_meaning(list(given), given))
+    names = list(given) if isinstance(given, Mapping) else _column_names(given)
+    if names is not None:
+        return _checked(_without_chrom(chrom, _by_meaning(names, given)))
     if isinstance(given, tuple) and len(given) == 2:
         _refuse_two_pairs(given)
         return checked_columns(*given)
+    if hasattr(given, "__array__"):
+        return _of_pairs(given)
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(f"{_EXPECTED}, not {given!r:.80}")
+    return _of_pairs(list(given))
+
+
+def _without_chrom(chrom: str, columns: dict[str, Any]) -> dict[str, Any]:
+    """Drop a column that says again of which chromosome the rows are."""
+    others = [other for other in _values(columns.pop("chrom", ())) if other != chrom]
+    if others:
+        raise ValueError(f"there is an interval of {others[0]!r:.80} among those of {chrom!r:.80}")
+    return columns
+
+
+def _of_pairs(given: Any) -> Columns:
+    check_unmasked("intervals", given)
+    if isinstance(given, list):
+        _refuse_two_pairs(given)
     pairs = np.asarray(given)
     if pairs.size == 0:
         return checked_columns([], [])
     if pairs.ndim != 2 or pairs.shape[1] != 2:
-        raise ValueError(
-            "expected an array of shape (n, 2), a tuple (starts, ends) or a mapping of columns, "
-            f"not an array of shape {pairs.shape}"
-        )
-    return checked_columns(pairs[:, 0], pairs[:, 1])
+        raise ValueError(f"{_EXPECTED}, not an array of shape {pairs.shape}")
+    # numpy makes floats of integers that no type of integers holds together.
+    by_item = isinstance(given, list) and pairs.dtype.kind == "f"
+    return checked_columns(*(zip(*given, strict=True) if by_item else pairs.T))
 
 
-def _refuse_two_pairs(given: tuple[Any, Any]) -> None:
+def _refuse_two_pairs(given: Sequence[Any]) -> None:
     # ((0, 10), (5, 20)): two intervals, or two starts and two ends? Nobody should have to guess.
-    if all(isinstance(part, tuple) and len(part) == 2 for part in given):
+    if len(given) != 2 or not all(isinstance(part, Sized) and len(part) == 2 for part in given):
+        return
+    # A list of tuples is intervals, a tuple of lists is columns.
+    if all(isinstance(part, tuple) for part in given) != isinstance(given, list):
         raise ValueError(
-            f"{given!r} may be two intervals or starts and ends: give a list of the intervals, "
-            "or lists of starts and of ends"
+            f"{given!r:.80} may be two intervals or starts and ends: give a list of tuples "
+            "(start, end), or a tuple of lists (starts, ends)"
         )
 
 
@@ -184,10 +234,10 @@ def _by_meaning(names: list[Any], table: Any) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"the name of a column is a str, not {name!r}")
+            raise TypeError(f"the name of a column is a str, not {name!r:.80}")
         meaning = _MEANING.get(name.lower(), name)
         if meaning in columns:
-            raise ValueError(f"two columns for {meaning!r}: one of them is {name!r}")
+            raise ValueError(f"two columns for {meaning!r:.80}: one of them is {name!r:.80}")
         columns[meaning] = table[name]
     return columns
 
@@ -202,5 +252,7 @@ def _checked(columns: dict[str, Any]) -> Columns:
 
 
 def _values(column: Any) -> Iterable[Any]:
-    values: Iterable[Any] = column.tolist() if hasattr(column, "tolist") else column
+    # Of numpy and pandas, and of Arrow.
+    as_list = getattr(column, "tolist", getattr(column, "to_pylist", None))
+    values: Iterable[Any] = column if as_list is None else as_list()
     return values

@@ -148,7 +148,7 @@ class Intervals:
     def __getitem__(self, which: SupportsIndex | slice) -> Interval | Intervals:
         if isinstance(which, slice):
             if which.step not in (None, 1):
-                raise ValueError(f"intervals stay sorted: no step of {which.step!r}")
+                raise ValueError(f"intervals stay sorted: no step of {which.step!r:.80}")
             return Intervals(self._chrom, self.columns.select(which))
         at = range(len(self))[which]
         return next(iter(self[at : at + 1]))

@@ -29,7 +29,7 @@ class TrackLabel:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
-            raise TypeError(f"a track label is a str, not {self.name!r}")
+            raise TypeError(f"a track label is a str, not {self.name!r:.80}")
         if not self.name:
             raise ValueError("a track label must not be empty")
 
@@ -39,6 +39,14 @@ class TrackLabel:
 
 def checked_label(label: TrackLabel | str) -> TrackLabel:
     """Return a label of a label or its name.
+
+    Parameters
+    ----------
+    label : TrackLabel or str
+
+    Returns
+    -------
+    TrackLabel
 
     Raises
     ------

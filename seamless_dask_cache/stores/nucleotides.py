@@ -19,6 +19,10 @@ def reverse_complement(sequence: str) -> str:
     sequence : str
         IUPAC letters; case is kept. "U" is complemented to "A", and "A" always to "T".
 
+    Returns
+    -------
+    str
+
     Examples
     --------
     >>> reverse_complement("AACgtR")
@@ -27,8 +31,32 @@ def reverse_complement(sequence: str) -> str:
     return sequence.translate(_TABLE)[::-1]
 
 
+def other_letters(content: bytes) -> bytes:
+    """Return what stands neither for a nucleotide nor, as "-", for a gap.
+
+    Parameters
+    ----------
+    content : bytes
+
+    Returns
+    -------
+    bytes
+        All others, in their order.
+
+    Examples
+    --------
+    >>> other_letters(b"AC*GT")
+    b'*'
+    """
+    return content.translate(None, _BYTES)
+
+
 def check_letters(sequence: str) -> None:
     """Check that a sequence has only letters of nucleotides, and "-" for gaps.
+
+    Parameters
+    ----------
+    sequence : str
 
     Raises
     ------
@@ -44,7 +72,7 @@ def check_letters(sequence: str) -> None:
     ValueError: '*' at position 2 is no letter of a nucleotide (IUPAC)
     """
     # Whole chromosomes: no loop over bases unless one of them is wrong.
-    if sequence.isascii() and not sequence.encode().translate(None, _BYTES):
+    if sequence.isascii() and not other_letters(sequence.encode()):
         return
     letters = _LETTERS + _LETTERS.lower()
     where = next(i for i, letter in enumerate(sequence) if letter not in letters)

@@ -65,6 +65,11 @@ class Overlaps:
             Positions of the hits that start before `start`, ascending.
         run : slice
             The hits that start within the range; they come after those in `before`.
+
+        Examples
+        --------
+        >>> Overlaps(np.array([0, 5, 20]), np.array([100, 6, 30])).find(5, None)
+        (array([0]), slice(1, 3, None))
         """
         if start > LAST:
             return np.empty(0, np.int64), slice(0, 0)

@@ -17,6 +17,11 @@ def checked_range(start: SupportsIndex, end: SupportsIndex | None) -> tuple[int,
     start, end : int
         Any kind of integer, numpy's too. An `end` of None is left open.
 
+    Returns
+    -------
+    start : int
+    end : int or None
+
     Raises
     ------
     TypeError
@@ -46,7 +51,7 @@ def _position(name: str, value: SupportsIndex) -> int:
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be an int, not {value!r}") from None
+        raise TypeError(f"{name} must be an int, not {value!r:.80}") from None
     if number < 0:
         raise ValueError(f"{name} must not be negative, as {number} is")
     return number

@@ -9,6 +9,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from seamless_dask_cache.stores.chromosomes import chromosome
+from seamless_dask_cache.stores.derived import own_state
 from seamless_dask_cache.stores.interval_columns import Columns, Packed, sort_order
 from seamless_dask_cache.stores.interval_sources import Rows, rows_of
 from seamless_dask_cache.stores.intervals import Interval, Intervals
@@ -28,11 +29,12 @@ class IntervalTrack:
 
         - an iterable of :class:`Interval`, of tuples in that order, or of any objects with the
           attributes `chrom`, `start`, `end` and, if they like, `name`, `score` and `strand`;
-        - a mapping from chromosome to an array of shape (n, 2), to a tuple (starts, ends), or to a
-          mapping of columns (`starts`, `ends`, `names`, `scores`, `strands`, and any other text);
-        - a pandas DataFrame, or another table with `columns`: `chrom`, `start`, `end`, optionally
-          `name`, `score`, `strand`, under these or other usual names; other columns of text are
-          kept as `extras`;
+        - a mapping from chromosome to an array of shape (n, 2), to a list of tuples (start, end),
+          to a tuple (starts, ends), or to a table or mapping of columns (`starts`, `ends`, `names`,
+          `scores`, `strands`, and any other text);
+        - a pandas DataFrame, an Arrow table, or another one with the names of its columns in
+          `column_names` or `columns`: `chrom`, `start`, `end`, optionally `name`, `score`,
+          `strand`, under these or other usual names; other columns of text are kept as `extras`;
         - another track, or what a query of one gave.
 
         All but the first take seconds for 10,000,000 intervals.
@@ -40,8 +42,9 @@ class IntervalTrack:
     Raises
     ------
     TypeError, ValueError
-        For what is none of these; for a negative position and an end before its start. The message
-        names the interval, counted from 0.
+        For what is none of these, and for two lists of two, which may be two intervals or starts
+        and ends; for a position that is negative, missing or masked and an end before its start.
+        The message names the interval, counted from 0.
 
     Notes
     -----
@@ -127,7 +130,8 @@ class IntervalTrack:
         KeyError
             For an unknown chromosome; the message names the known ones.
         TypeError, ValueError
-            For a position that is no integer, a negative one, an end before the start.
+            For a chromosome that is no str, a position that is no integer, a negative one, an end
+            before the start.
 
         Notes
         -----
@@ -149,6 +153,21 @@ class IntervalTrack:
     def count(self, chrom: str, start: SupportsIndex = 0, end: SupportsIndex | None = None) -> int:
         """Return how many intervals `query` gives.
 
+        Parameters
+        ----------
+        chrom : str
+        start, end : int
+            As for `query`.
+
+        Returns
+        -------
+        int
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            As `query` does.
+
         Examples
         --------
         >>> IntervalTrack("t", {"chr1": [(0, 10), (5, 20)]}).count("chr1", 10)
@@ -160,7 +179,7 @@ class IntervalTrack:
         return Intervals(chrom, self._columns, None, self._where(chrom))
 
     def __contains__(self, chrom: object) -> bool:
-        return chrom in self._slices
+        return isinstance(chrom, str) and chrom in self._slices
 
     def __len__(self) -> int:
         return len(self._columns)
@@ -181,14 +200,14 @@ class IntervalTrack:
         return f"<IntervalTrack {self._label}: {len(self)} intervals, {len(self.chroms)} chroms>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, self.__seamless_identity__()
+        return _rebuilt, (type(self), *self.__seamless_identity__()), own_state(self)
 
     def __seamless_identity__(self) -> tuple[str, tuple[tuple[str, int], ...], Packed]:
         ends = tuple((chrom, where.stop) for chrom, where in self._slices.items())
         return self._label.name, ends, self._columns.packed()
 
     def _where(self, chrom: str) -> slice:
-        found = self._slices.get(chrom)
+        found = self._slices.get(chrom) if isinstance(chrom, str) else None
         return self._slices[chromosome(chrom, self._slices)] if found is None else found
 
     def _index(self, chrom: str, where: slice) -> Overlaps:
@@ -222,8 +241,10 @@ def _sorted_rows(rows: Rows) -> Rows:
     return Rows(tuple(chroms), codes[order], rows.columns.select(order))
 
 
-def _rebuilt(label: str, ends: tuple[tuple[str, int], ...], packed: Packed) -> IntervalTrack:
-    track = IntervalTrack.__new__(IntervalTrack)
+def _rebuilt(
+    kind: type[IntervalTrack], label: str, ends: tuple[tuple[str, int], ...], packed: Packed
+) -> IntervalTrack:
+    track = kind.__new__(kind)
     lengths = np.diff([0, *(end for _, end in ends)])
     codes = np.repeat(np.arange(len(ends), dtype=np.int32), lengths)
     chroms = tuple(chrom for chrom, _ in ends)

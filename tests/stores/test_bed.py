@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from seamless_dask_cache import value_checksum
@@ -91,6 +91,20 @@ def test_chromosomes_may_look_like_other_lines(tmp_path, chrom):
     assert read(tmp_path, f"{chrom}\t1\t2\n").chroms == (chrom,)
 
 
+def test_nothing_between_tabs_is_a_missing_value(tmp_path, monkeypatch):
+    """As "." is; many lines at once, and line by line."""
+    text = "c\t1\t2\t\t\t\nc\t1\t2\tn\t5\t\nc\t1\t2\tn\t\t-\n"
+    expected = [
+        Interval("c", 1, 2),
+        Interval("c", 1, 2, "n", 5.0),
+        Interval("c", 1, 2, "n", strand="-"),
+    ]
+    assert list(read(tmp_path, text)) == expected
+    assert list(read(tmp_path, text + "c\t3\t4\t0x\t.\t."))[:3] == expected
+    monkeypatch.setattr(bed_reading, "parse_lines", None)
+    assert len(read(tmp_path, text)) == 3
+
+
 def test_zero_has_no_sign(tmp_path):
     """A score of "-0" has the identity of "0"."""
     one, other = (read(tmp_path, f"c\t1\t2\tn\t{zero}\n") for zero in ("0", "-0"))
@@ -136,7 +150,9 @@ def test_pieces_do_not_show(tmp_path, piece_bytes, monkeypatch):
         ("chr1\t0x1\t4\tname\t1\t+", "expected an integer as start, not '0x1'"),
         ("chr1\t1\t4\tname\thigh\t+", "expected a number or '.' as score, not 'high'"),
         ("chr1\t1\t4\tname\t1_0\t+", "as score, not '1_0'"),
-        ("chr1\t1\t4\tname\t\t+", "as score, not ''"),
+        ("chr1\t1\t4\tname\t \t+", "as score, not ' '"),
+        ("chr1\t\t4\tname\t1\t+", "expected an integer as start, not ''"),
+        ("chr1\t1\t4\tname\t1\t ", "as strand, not ' '"),
         ("chr1\t1\t4\tname\t1\t*", "expected '+', '-' or '.' as strand, not '*'"),
         ("\t1\t4\tname\t1\t+", "expected the name of a chromosome"),
         ("chr1\t1\t4\tna\rme\t1\t+", "no other CR"),
@@ -190,6 +206,41 @@ def test_many_lines_at_once_are_read_as_one_by_one(tmp_path_factory, text):
         assert str(found.value) == f"{path}, {error}"
         return
     assert read_bed(path, "t") == IntervalTrack("t", slow)
+
+
+spaced = st.lists(
+    st.sampled_from(["c", "d", "1", "2", "30", "x", " ", "  ", "\n", "\v", "\f", "# ", "\r\n"]),
+    max_size=12,
+).map("".join)
+
+
+@given(st.lists(st.one_of(spaced, st.sampled_from(["c 1 2 x", "c 3 4 ", "c 3 4 y "])), max_size=9))
+@example(["chr1 1 2 x", "chr1 3 4 "])
+@example(["c 1 2 x", "c 3 4 x\vy"])
+@example(["c 1 2 x", "c 3 4 x", "c 3 4 "])
+@settings(max_examples=400, deadline=None)
+def test_lines_with_spaces_are_read_in_pieces_as_in_one(tmp_path_factory, lines):
+    """And as one by one: the same track, or the same error."""
+    path = tmp_path_factory.getbasetemp() / "spaced.bed"
+    content = "\n".join(lines).encode()
+    path.write_bytes(content)
+    told = []
+    for piece_bytes in (64, 8, 1 << 25):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bed_reading, "_PIECE_BYTES", piece_bytes)
+            told.append(_read_or_told(lambda: read_bed(path, "t")))
+    exactly = _read_or_told(lambda: parse_lines(content, 1, first_width(content)))
+    if isinstance(exactly, str):
+        assert told == [f"{path}, {exactly}"] * 3
+    else:
+        assert told == [IntervalTrack("t", exactly)] * 3
+
+
+def _read_or_told(read_all):
+    try:
+        return read_all()
+    except ValueError as error:
+        return str(error)
 
 
 def test_reading_the_common_case_does_not_go_line_by_line(tmp_path, monkeypatch):
@@ -311,7 +362,9 @@ def test_equal_tracks_give_equal_compressed_files(tmp_path, monkeypatch):
         ({"c": {"start": [1], "end": [2], "thickStart": ["\r"]}}, r"\\r"),
         ({"c": {"start": [1], "end": [2], "thickEnd": ["1"]}}, "not for thickEnd"),
         ({"c": {"start": [1], "end": [2], "gene": ["x"]}}, "not for gene"),
-        ({"c": {"start": [1], "end": [2], "name": ["\ud800"]}}, "surrogates"),
+        ({"c": {"start": [1, 2], "end": [2, 3], "name": ["a", "\ud800"]}}, r"pair in '\\ud800'"),
+        ({"c": {"start": [1], "end": [2], "thickStart": ["\udfff"]}}, r"pair in '\\udfff'"),
+        ({"\ud800": ([1], [2])}, r"pair in '\\ud800"),
     ],
 )
 def test_what_would_not_come_back_is_refused_and_the_old_file_stays(tmp_path, table, message):
@@ -321,3 +374,9 @@ def test_what_would_not_come_back_is_refused_and_the_old_file_stays(tmp_path, ta
     with pytest.raises(ValueError, match=message):
         write_bed(IntervalTrack("t", table), path)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_no_track_is_refused(tmp_path):
+    with pytest.raises(TypeError, match=r"of an IntervalTrack, not of \[\('c', 1, 2\)\]"):
+        write_bed([("c", 1, 2)], tmp_path / "a.bed")
+    assert not list(tmp_path.iterdir())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -51,16 +52,25 @@ def test_name_and_topology_are_those_that_are_given(tmp_path):
         ("\nACGT\n>a\nA\n", r"line 2: expected '>' and a name before letters, not b'ACGT'"),
         (">a\nA\n>b\nC\n>a x\nG\n", "line 5: a second sequence 'a'"),
         (">a\nA\n>\nC\n", "line 3: a header without a name"),
-        (">a\nAC\n#*GT\n", "a: '#' at position 2"),
-        (">a\nAC>b\nGT\n", "a: '>' at position 2"),
-        (">a\rACGT\r>b\rC\r", "no other CR"),
-        (b">a \xff\nAC\n", "utf-8"),
-        (">a\nACé\n", "a: .* at position 2"),
+        (">a\nAC\n#*GT\n", "line 3: a: '#' at position 2"),
+        (">a\nAC>b\nGT\n", "line 2: a: '>' at position 2"),
+        ("\n \n  >a\nA C\n\nG\r\n>b x*\n\nACGT\nA*\n>c\n*", r"line 10: b: '\*' at position 5"),
+        (">a\rACGT\r>b\rC\r", "line 1: .*no other CR"),
+        (b">a\nA\n>b \xe9\nAC\n", r"line 3: expected a header in UTF-8, not b'b \\xe9'"),
+        (">a\nACé\n", "line 2: a: .* at position 2"),
     ],
 )
 def test_what_is_no_genome_is_an_error_that_names_the_file(tmp_path, text, message):
     with pytest.raises(ValueError, match=f"file.fa.*{message}"):
         read(tmp_path, text)
+
+
+def test_an_error_of_the_caller_names_no_line(tmp_path):
+    """What is wrong with name or topology is not wrong in a line."""
+    read(tmp_path, ">a\nA\n")
+    for options in ({"topology": {"b": "linear"}}, {"topology": "round"}, {"name": ""}):
+        with pytest.raises(ValueError, match=r"file.fa: (topology|the name)"):
+            read_fasta(tmp_path / "file.fa", **options)
 
 
 def test_compression_is_told_by_content(tmp_path):
@@ -115,6 +125,10 @@ def test_what_is_written_is_read_as_an_equal_genome(
         ("a", {"a": 5}, TypeError, "not 5"),
         ("a", {"b": "x"}, ValueError, "description of 'b'"),
         ("a", ["x"], TypeError, "mapping"),
+        ("a", {"a": ""}, ValueError, "a: an empty description would not come back"),
+        ("a", {"a": None}, TypeError, "not None"),
+        ("a\udc80", {}, ValueError, r"surrogate pair in '>a\\udc80"),
+        ("a", {"a": "\ud800"}, ValueError, r"surrogate pair in '>a \\ud800"),
     ],
 )
 def test_what_would_not_come_back_is_refused_and_the_old_file_stays(
@@ -128,3 +142,34 @@ def test_what_would_not_come_back_is_refused_and_the_old_file_stays(
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
     with pytest.raises(ValueError, match="not 0"):
         write_fasta(Genome("g", "linear", {"a": "A"}), path, line_length=0)
+
+
+@pytest.mark.parametrize(
+    ("genome", "length", "error", "message"),
+    [
+        ({"a": "A"}, 60, TypeError, "of a Genome, not of {'a': 'A'}"),
+        (Genome("g", "linear", {}), 60, ValueError, "<Genome g: 0 chroms, 0 bases> has none"),
+        (
+            Genome("g", "linear", {"a": "A"}),
+            "60",
+            TypeError,
+            "must be an int, not '60'",
+        ),
+        (Genome("g", "linear", {"a": "A"}), 60.0, TypeError, "not 60.0"),
+        (Genome("g", "linear", {"a": "A"}), True, TypeError, "not True"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_with_its_value(tmp_path, genome, length, error, message):
+    with pytest.raises(error, match=message):
+        write_fasta(genome, tmp_path / "a.fa", length)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_description_is_none(tmp_path):
+    """In a file it is nothing but white space after the name."""
+    assert dict(read(tmp_path, ">a \nA\n>b\t \nC\n").metadata) == {}
+
+
+def test_letters_per_line_may_be_any_kind_of_integer(tmp_path):
+    write_fasta(Genome("g", "linear", {"a": "ACG"}), tmp_path / "a.fa", np.int64(2))
+    assert (tmp_path / "a.fa").read_text() == ">a\nAC\nG\n"

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import json
+import math
 import pickle
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -75,6 +80,16 @@ def test_the_complement_of_a_letter_stands_for_the_complements_of_its_bases(lett
         assert sorted(BASES[found.upper()]) == wanted and found.isupper() == given_letter.isupper()
 
 
+def test_a_start_beyond_the_end_needs_an_end():
+    """On a circular chromosome, too: nothing is no piece of it."""
+    for topology in ("linear", "circular"):
+        genome = Genome("g", topology, {"a": "ACGTACG"})
+        assert genome.sequence("a", 7) == ""
+        with pytest.raises(ValueError, match=f"a is {topology} and ends at 7.* from 100 on"):
+            genome.sequence("a", 100, None)
+    assert genome.sequence("a", 100, 102) == "GT"
+
+
 def test_the_other_strand_is_read_backwards():
     assert GENOME.sequence("chr", 0, 5, "-") == "ACCGT"
     assert GENOME.sequence("plasmid", 2, 5, "-") == "tNc"
@@ -101,6 +116,11 @@ def test_the_other_strand_is_read_backwards():
         ({"sequences": {"c": 5}}, TypeError, "c: .*not 5"),
         ({"sequences": {"": "A"}}, ValueError, "empty"),
         ({"metadata": [1]}, TypeError, "mapping"),
+        ({"features": "abc"}, TypeError, "features are .* not a str: 'abc'"),
+        ({"features": b"abc"}, TypeError, "not a bytes"),
+        ({"features": {"a": 1}}, TypeError, "not a dict"),
+        ({"features": pd.DataFrame({"a": [1]})}, TypeError, "not a DataFrame"),
+        ({"features": 5}, TypeError, "features are .* not 5"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_its_value(changes, error, message):
@@ -151,3 +171,106 @@ def test_genomes_are_equal_by_content_and_so_are_their_identities(changes):
     other = dataclasses.replace(GENOME, **changes)
     assert same == GENOME != other
     assert value_checksum(same) == value_checksum(GENOME) != value_checksum(other)
+
+
+class Phage(Genome):
+    """A class of somebody else, with an attribute of its own."""
+
+
+AGAIN = [copy.copy, copy.deepcopy, lambda genome: pickle.loads(pickle.dumps(genome))]
+
+
+@pytest.mark.parametrize("again", AGAIN)
+def test_copies_keep_the_class_and_what_it_added(again):
+    phage = Phage("p", {"a": "circular"}, {"a": "ACGT"}, None, {"b": [1]})
+    object.__setattr__(phage, "host", "E. coli")
+    found = again(phage)
+    assert type(found) is Phage and found == phage and found.host == "E. coli"
+    assert type(again(GENOME)) is Genome and vars(again(GENOME)) == vars(GENOME)
+    with pytest.raises(TypeError, match="cannot be changed"):
+        found.metadata["b"] = 2
+
+
+class Unidentified:
+    """Has no identity of its own, and is equal by its number."""
+
+    def __init__(self, number):
+        self.number, self.generator = number, (i for i in ())
+
+    def __eq__(self, other):
+        return self.number == other.number
+
+    __hash__ = None
+
+
+def _rich(**changes):
+    metadata = {
+        "array": np.arange(3),
+        "table": pd.DataFrame({"a": [1.0, math.nan]}),
+        "nan": float("nan"),
+        "nested": [{"a": np.arange(2)}],
+        "object": Unidentified(1),
+        **changes,
+    }
+    return Genome("g", "linear", {"c": "A"}, [np.arange(3), pd.DataFrame({"a": [1]})], metadata)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"array": np.arange(4)},
+        {"table": pd.DataFrame({"a": [2.0, math.nan]})},
+        {"nan": 0.0},
+        {"nested": [{"a": np.arange(3)}]},
+        {"object": Unidentified(2)},
+        {"more": 1},
+    ],
+)
+def test_genomes_with_arrays_tables_and_nan_can_be_compared(changes):
+    """By identity, value by value where one of them has none."""
+    assert _rich() == _rich() != _rich(**changes)
+    assert _rich() != dataclasses.replace(_rich(), features=[np.arange(3)])
+    pairs = [("features", [np.arange(2)]), ("metadata", {"a": math.nan})]
+    for field, value in pairs:
+        genome = dataclasses.replace(GENOME, **{field: value})
+        assert genome == pickle.loads(pickle.dumps(genome)) != GENOME
+
+
+def test_a_genome_becomes_a_dict_and_json():
+    """Its mappings are dicts, though they refuse every change."""
+    genome = Genome("g", {"a": "linear"}, {"a": "ACGT"}, None, {"b": {"c": 1}})
+    told = dataclasses.asdict(genome)
+    assert told == {
+        "name": "g",
+        "topology": {"a": "linear"},
+        "sequences": {"a": "ACGT"},
+        "features": (),
+        "metadata": {"b": {"c": 1}},
+    }
+    assert json.loads(json.dumps(told))["sequences"] == {"a": "ACGT"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda mapping: mapping.__setitem__("a", 1),
+        lambda mapping: mapping.__delitem__("assembly"),
+        lambda mapping: mapping.__ior__({"a": 1}),
+        lambda mapping: mapping.clear(),
+        lambda mapping: mapping.pop("assembly"),
+        lambda mapping: mapping.popitem(),
+        lambda mapping: mapping.setdefault("a", 1),
+        lambda mapping: mapping.update(a=1),
+    ],
+)
+def test_the_mappings_of_a_genome_refuse_every_change(change):
+    with pytest.raises(TypeError, match="cannot be changed"):
+        change(GENOME.metadata)
+    assert GENOME.metadata == {"assembly": 3}
+
+
+def test_a_huge_value_is_not_shown_whole():
+    for field in ("topology", "sequences", "features"):
+        with pytest.raises((TypeError, ValueError)) as error:
+            dataclasses.replace(GENOME, **{field: "x" * 10_000})
+        assert len(str(error.value)) < 300

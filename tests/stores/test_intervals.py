@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import pickle
+import re
 import subprocess
 import sys
 import threading
+import tracemalloc
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from seamless_dask_cache import value_checksum
-from seamless_dask_cache.stores import Interval, Intervals, IntervalTrack, TrackLabel
+from seamless_dask_cache.stores import (
+    Interval,
+    Intervals,
+    IntervalTrack,
+    TrackLabel,
+    interval_columns,
+)
 
 LAST = 2**63 - 1
 ROWS = [
@@ -152,7 +162,33 @@ def test_an_unknown_chromosome_is_an_error_that_names_the_known_ones():
     for ask in (TRACK.query, TRACK.count, TRACK.__getitem__):
         with pytest.raises(KeyError, match=r"no chromosome '1'; there are chr1, chr2"):
             ask("1")
-    assert "chr1" in TRACK and "1" not in TRACK
+    assert "chr1" in TRACK and "1" not in TRACK and ["chr1"] not in TRACK
+
+
+def test_a_chromosome_that_is_no_text_is_an_error_that_says_so():
+    for ask in (TRACK.query, TRACK.count, TRACK.__getitem__):
+        for name in (["chr1"], 1):
+            with pytest.raises(TypeError, match=re.escape(f"chromosome is a str, not {name!r}")):
+                ask(name)
+
+
+def test_iterating_makes_objects_of_a_few_rows_at_a_time():
+    """Whoever looks at the first interval of a million does not pay for all."""
+    starts = np.arange(1_000_000)
+    track = IntervalTrack("t", {"c": (starts, starts + 1)})
+    tracemalloc.start()
+    try:
+        assert next(iter(track)) == Interval("c", 0, 1)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 4, 5])
+def test_where_iteration_pauses_does_not_show(at_once, monkeypatch):
+    """Every interval once, with all of its columns."""
+    monkeypatch.setattr(interval_columns, "_ROWS_AT_ONCE", at_once)
+    assert list(TRACK) == SORTED and list(TRACK.query("chr1", 7, 8)) == SORTED[:3]
 
 
 @pytest.mark.parametrize(
@@ -244,6 +280,14 @@ def _by_chromosome():
         _table,
         lambda: _table().rename(columns={"chrom": "Chromosome", "start": "Start", "end": "End"}),
         lambda: _table().convert_dtypes(),
+        lambda: pa.Table.from_pandas(_table()),
+        lambda: pa.RecordBatch.from_pandas(_table()),
+        lambda: pa.Table.from_pandas(_table().astype({"chrom": "category"})),
+        lambda: dict(iter(_table().groupby("chrom"))),
+        lambda: {
+            chrom: pa.Table.from_pandas(rows, preserve_index=False)
+            for chrom, rows in _table().groupby("chrom")
+        },
         lambda: [(*row[:4], "." if math.isnan(row.score) else row.score, row[5]) for row in ROWS],
         lambda: _table().astype({"chrom": "category", "strand": "category"}),
     ],
@@ -263,6 +307,10 @@ def test_a_track_is_the_same_however_it_is_made(make):
         {"c": [(1, 2), (3, 4)]},
         {"c": np.array([[1, 2], [3, 4]], ">i4")},
         {"c": np.array([[3, 4], [1, 2]], np.uint64)},
+        {"c": ([1, np.uint64(3)], [np.uint64(2), 4])},
+        {"c": [(1, np.uint64(2)), (3, 4)]},
+        {"c": np.ma.array([[1, 2], [3, 4]], mask=False)},
+        {"c": pd.DataFrame({"end": [2, 4], "chromStart": [1, 3]})},
     ],
 )
 def test_pairs_and_columns_of_a_chromosome(given):
@@ -308,11 +356,38 @@ def test_further_columns_of_text_are_kept():
         ({"c": ([1, 2], [3])}, ValueError, "c: columns differ in length: 2 starts beside 1"),
         ({"c": [1, 2, 3]}, ValueError, r"c: expected .*shape \(3,\)"),
         ({"c": {"start": [1]}}, ValueError, "c: no column 'ends'"),
-        ({"c": ([1.5], [2])}, TypeError, "c: starts must be integers, not float64: .*1.5"),
+        ({"c": ([1.5], [2])}, TypeError, "c: starts must be integers, not 1.5"),
+        (
+            {"c": (np.array([1.5]), [2])},
+            TypeError,
+            "c: starts must be integers, not float64: .*1.5",
+        ),
         ({"c": {"start": [1], "end": [2], "gene": [3]}}, TypeError, "gene must be a str, not 3"),
         ({"c": {"start": [1], "starts": [1], "end": [2]}}, ValueError, "two columns for 'starts'"),
         (pd.DataFrame({"chrom": ["c"], "start": [1]}), ValueError, "needs 'end'"),
         ({"c": (np.array([2**63], np.uint64), [2])}, ValueError, "63 bits"),
+        ({"c": ([1, 2**63], [2, 3])}, ValueError, "start 9223372036854775808 does not fit"),
+        ({"c": [(1, 2), (3, 2**63)]}, ValueError, "end 9223372036854775808 does not fit"),
+        ({"c": pd.DataFrame({"start": [5], "length": [10]})}, ValueError, "c: no column 'ends'"),
+        ({"c": {"start": [5], "end": [6], "chr": ["d"]}}, ValueError, "interval of 'd' among"),
+        ({"c": (pd.Series([1, None], dtype="Int64"), [2, 3])}, TypeError, "interval 1 is missing"),
+        ({"c": ([1, math.nan], [2, 3])}, TypeError, "interval 1 is missing"),
+        ({"c": ([1, pd.NA], [2, 3])}, TypeError, "not <NA>"),
+        (pa.table({"chrom": ["c"], "start": [1]}), ValueError, "'end'; its columns are chrom, st"),
+        (
+            pa.table({"chrom": ["c"], "start": [1], "end": pa.nulls(1, pa.int64())}),
+            TypeError,
+            "mis",
+        ),
+        ({"c": (np.ma.array([1, 2], mask=[0, 1]), [3, 4])}, ValueError, "starts are masked at 1"),
+        ({"c": np.ma.array([[1, 2], [3, 4]], mask=[[0, 0], [0, 1]])}, ValueError, "masked at 1"),
+        (
+            {"c": {"start": [1], "end": [2], "score": np.ma.array([1.0], mask=[1])}},
+            ValueError,
+            "scores are masked at 0",
+        ),
+        ({"c": 5}, TypeError, "c: expected an array .*, not 5"),
+        ({"c": "ab"}, TypeError, "c: expected an array .*, not 'ab'"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_its_value(given, error, message):
@@ -402,6 +477,32 @@ def test_what_queries_give_can_be_a_track_again(given, span):
         assert pickle.dumps(found[chrom]) == pickle.dumps(again[chrom])
 
 
+class Exons(IntervalTrack):
+    """A class of somebody else, with an attribute of its own."""
+
+    depth = 0
+
+
+@pytest.mark.parametrize(
+    "again",
+    [copy.copy, copy.deepcopy, lambda track: pickle.loads(pickle.dumps(track))],
+)
+def test_copies_keep_the_class_and_what_it_added(again):
+    exons = Exons("genes", ROWS)
+    exons.depth = 30
+    found = again(exons)
+    assert type(found) is Exons and found == exons and found.depth == 30
+    assert found.query("chr1", 7, 8) == exons.query("chr1", 7, 8)
+    assert type(again(TRACK)) is IntervalTrack
+
+
+def test_a_huge_value_is_not_shown_whole():
+    for huge in ("x" * 10_000, {"c": [("y" * 10_000, 1)]}, [("c",) * 10_000]):
+        with pytest.raises((TypeError, ValueError)) as error:
+            IntervalTrack("t", huge)
+        assert len(str(error.value)) < 300
+
+
 def test_whether_there_is_an_index_is_not_seen():
     """Neither in the identity nor in the pickle."""
     track = IntervalTrack("genes", ROWS)
@@ -460,9 +561,31 @@ def test_identities_are_equal_in_every_process():
     assert done.stdout.strip() == value_checksum(TRACK)
 
 
-def test_two_pairs_in_a_tuple_are_not_guessed():
-    """They could be two intervals, or two starts and two ends; lists say which."""
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        ((0, 10), (5, 20)),
+        [[0, 10], [5, 20]],
+        [(0, 10), [5, 20]],
+        [np.array([0, 10]), np.array([5, 20])],
+    ],
+)
+def test_two_pairs_are_not_guessed(pairs):
+    """They could be two intervals, or two starts and two ends; tuples in a list say which."""
     with pytest.raises(ValueError, match=r"chr1: .* may be two intervals"):
-        IntervalTrack("t", {"chr1": ((0, 10), (5, 20))})
-    assert list(IntervalTrack("t", {"chr1": [(0, 10), (5, 20)]})["chr1"].ends) == [10, 20]
-    assert list(IntervalTrack("t", {"chr1": ([0, 10], [5, 20])})["chr1"].ends) == [5, 20]
+        IntervalTrack("t", {"chr1": pairs})
+
+
+@pytest.mark.parametrize(
+    ("pairs", "ends"),
+    [
+        ([(0, 10), (5, 20)], [10, 20]),
+        (np.array([[0, 10], [5, 20]]), [10, 20]),
+        ([[0, 10], [5, 20], [6, 7]], [10, 20, 7]),
+        (([0, 10], [5, 20]), [5, 20]),
+        ([[0, 10]], [10]),
+    ],
+)
+def test_pairs_that_mean_one_thing_are_taken(pairs, ends):
+    """Rows of an array, tuples in a list, three and more lists, lists in a tuple."""
+    assert IntervalTrack("t", {"chr1": pairs})["chr1"].ends.tolist() == ends

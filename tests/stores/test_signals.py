@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 
 import numpy as np
@@ -74,6 +75,14 @@ def test_an_unknown_chromosome_is_an_error_that_names_the_known_ones():
         (("s", {1: [1]}), TypeError, "not 1"),
         (("s", {}, 0), ValueError, "not 0"),
         (("s", {}, 1.5), TypeError, "not 1.5"),
+        (("s", {"c": [np.uint64(3), -1]}), ValueError, "c: 3 does not fit"),
+        (("s", {"c": [1, 2**63]}), ValueError, "c: 9223372036854775808 does not fit"),
+        (("s", {"c": [0.5, 2**53 + 1]}), ValueError, "c: 9007199254740993 does not fit"),
+        (
+            ("s", {"c": np.ma.array([1.0, 2.0], mask=[0, 1])}),
+            ValueError,
+            "values are masked at 1",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_its_value(args, error, message):
@@ -100,3 +109,27 @@ def test_tracks_are_equal_by_content_and_so_are_their_identities(other):
     assert value_checksum(track) == value_checksum(same) != value_checksum(other)
     with pytest.raises(TypeError, match="unhashable"):
         hash(track)
+
+
+class Coverage(SignalTrack):
+    """A class of somebody else, with an attribute of its own."""
+
+    depth = 0
+
+
+@pytest.mark.parametrize(
+    "again",
+    [copy.copy, copy.deepcopy, lambda track: pickle.loads(pickle.dumps(track))],
+)
+def test_copies_keep_the_class_and_what_it_added(again):
+    coverage = Coverage("c", {"a": [1, 2]}, 5)
+    coverage.depth = 30
+    found = again(coverage)
+    assert type(found) is Coverage and found == coverage and found.depth == 30
+
+
+def test_integers_among_floats_and_large_integers_are_kept_where_there_is_room():
+    """Exactly: what does not fit is refused."""
+    track = SignalTrack("s", {"a": [0.5, 2**53], "b": [2**63, 2**64 - 1], "c": []})
+    assert track["a"].tolist() == [0.5, 2**53] and track["b"].tolist() == [2**63, 2**64 - 1]
+    assert track["b"].dtype == np.uint64 and len(track["c"]) == 0
