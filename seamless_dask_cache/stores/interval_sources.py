@@ -159,7 +159,7 @@ def _of_table(names: list[Any], table: Any) -> Rows:
     for needed in ("chrom", "starts", "ends"):
         if needed not in columns:
             known = ", ".join(map(str, names))
-            raise ValueError(f"a table needs {_USUAL[needed][0]!r}; its columns are {known}")
+            raise ValueError(f"a table needs {_USUAL[needed][0]!r}; its columns are {known:.200}")
     chroms, codes = coded(_values(columns.pop("chrom")))
     return Rows(chroms, codes, _checked(columns))
 
@@ -245,7 +245,7 @@ def _by_meaning(names: list[Any], table: Any) -> dict[str, Any]:
 def _checked(columns: dict[str, Any]) -> Columns:
     missing = [name for name in ("starts", "ends") if name not in columns]
     if missing:
-        raise ValueError(f"no column {missing[0]!r}; there are {', '.join(columns)}")
+        raise ValueError(f"no column {missing[0]!r}; there are {', '.join(columns):.200}")
     starts, ends = columns.pop("starts"), columns.pop("ends")
     names, scores, strands = (columns.pop(name, None) for name in ("names", "scores", "strands"))
     return checked_columns(starts, ends, names, scores, strands, columns)

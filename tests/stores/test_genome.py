@@ -236,6 +236,24 @@ def test_genomes_with_arrays_tables_and_nan_can_be_compared(changes):
         assert genome == pickle.loads(pickle.dumps(genome)) != GENOME
 
 
+@pytest.mark.parametrize("again", AGAIN)
+def test_copies_of_a_mapping_of_a_genome_refuse_changes_too(again):
+    found = again(GENOME.metadata)
+    assert found == GENOME.metadata and type(found) is type(GENOME.metadata)
+
+
+def test_what_a_query_gave_is_several_features():
+    """Though it has columns, as a table has."""
+    found = IntervalTrack("t", [("chr", 1, 2), ("chr", 3, 4)]).query("chr")
+    genome = Genome("g", "linear", {"chr": "ACGT"}, found)
+    assert genome.features == (Interval("chr", 1, 2), Interval("chr", 3, 4))
+
+
+def test_a_genome_is_pickled_once():
+    """Its own attributes are not sent a second time as those of a derived class."""
+    assert GENOME.__reduce__()[2] is None
+
+
 def test_a_genome_becomes_a_dict_and_json():
     """Its mappings are dicts, though they refuse every change."""
     genome = Genome("g", {"a": "linear"}, {"a": "ACGT"}, None, {"b": {"c": 1}})
