@@ -54,8 +54,8 @@ class Change:
 
     Notes
     -----
-    Not thread-safe. Used as a context, at whose end nothing is left of what was not committed; nor,
-    at its beginning, of what a killed writer has left.
+    Not thread-safe. Used as a context, at whose end nothing is left of what was not committed, be
+    it of this writer or of one that was killed.
     """
 
     def __init__(self, folder: Path, name: str):
@@ -65,7 +65,6 @@ class Change:
         self._plan: Plan = {deed: {} for deed in _DEEDS}
 
     def __enter__(self) -> Change:
-        self._clear()
         return self
 
     def __exit__(self, *_: object) -> None:

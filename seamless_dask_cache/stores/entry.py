@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,14 @@ from filelock import FileLock
 
 from seamless_dask_cache.errors import CorruptDatasetError
 from seamless_dask_cache.stores.commits import Change
+from seamless_dask_cache.stores.data_checksums import (
+    CHECKSUM,
+    MMAP_CHECKSUM,
+    add_checksums,
+    drop_checksums,
+    is_checksum,
+)
 from seamless_dask_cache.stores.data_files import (
-    Written,
     portable,
     read_mapped,
     read_pickle,
@@ -34,11 +39,6 @@ if TYPE_CHECKING:
     from seamless_dask_cache.stores.directory import DirectoryStore
 
 _log = logging.getLogger(__name__)
-
-CHECKSUM, MMAP_CHECKSUM = "checksum", "mmap_checksum"
-"""Where in the metadata the checksums of the two files of the data stand, if they do."""
-
-_HEX = re.compile(r"[0-9a-f]{64}")
 
 
 @functools.total_ordering
@@ -180,9 +180,9 @@ class DatasetEntry:
             names = (self._files.data.name, self._files.mapped.name)
             written = write_data(change, data, names, self.store.pickler, mmap=mmap)
             if wanted if checksum is None else checksum:
-                _add_checksums(new, written)
+                add_checksums(new, written)
             elif given is None:
-                _drop_checksums(new)
+                drop_checksums(new)
             if given is not None or dump_metadata(new) != text:
                 self._meta.write(change, new)
             self._commit(change, new)
@@ -373,11 +373,6 @@ class DatasetEntry:
         return type(self).__name__, [(file.path, file.checksum) for file in files], pickler
 
 
-def is_checksum(value: object) -> bool:
-    """Tell whether a value could be one that this module keeps: 64 hex digits."""
-    return isinstance(value, str) and _HEX.fullmatch(value) is not None
-
-
 def existing(entry: DatasetEntry) -> DatasetEntry:
     """Give an entry back that has data.
 
@@ -394,17 +389,3 @@ def _checked_meta(meta: object) -> Metadata:
     if not isinstance(meta, Mapping):
         raise TypeError(f"metadata are a mapping, not {meta!r:.80}")
     return Metadata(meta)
-
-
-def _add_checksums(meta: Metadata, written: Written) -> None:
-    _drop_checksums(meta)
-    meta[CHECKSUM] = written.pickle
-    if written.mmap is not None:
-        meta[MMAP_CHECKSUM] = written.mmap
-
-
-def _drop_checksums(meta: Metadata) -> None:
-    # Those of the data that were there before are wrong now.
-    for key in (CHECKSUM, MMAP_CHECKSUM):
-        if is_checksum(meta.get(key)):
-            del meta[key]

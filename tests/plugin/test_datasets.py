@@ -282,7 +282,7 @@ def test_a_task_that_writes_by_itself_is_not_served(db, work, cache_dir, observe
     dump = dask.delayed(work.dump)
     with cluster_of() as client:
         cache = sdc.enable(client, cache_dir=cache_dir, observe=observe)
-        for _ in range(3):
+        for _ in range(5):
             assert dump(db, 7).compute() == 7
             assert cache.flush(30)
             assert db["run-7"].get_data() == 7

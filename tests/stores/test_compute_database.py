@@ -366,7 +366,7 @@ def test_a_server_that_only_reads_serves(tmp_path):
         store.compute("stretch", [store.put("ab")], {"nbytes": LARGE}, noisy(calls))
     with keeping(tmp_path, writable=False) as server:
         store = elsewhere(database=server.url)
-        for nbytes, runs in ((LARGE + 2, 2), (LARGE, 2), (SMALL + 1, 3)):
+        for nbytes, runs in ((SMALL + 1, 2), (LARGE, 2), (LARGE + 2, 3)):
             store.compute("stretch", [store.put("ab")], {"nbytes": nbytes}, noisy(calls))
             assert len(calls) == runs, "one that is not stored does not keep others from being read"
         calls.clear(), calls.append("the first")
@@ -543,6 +543,24 @@ async def test_a_server_that_drips_is_not_waited_for():
     finally:
         await client.close()
         await runner.cleanup()
+
+
+def test_a_result_whose_buffer_is_gone_is_replaced(keeper):
+    """Also where computing it again gives another one: the new one is served from then on."""
+    calls = []
+    note = Note(calls)
+
+    def different():
+        note("ran")
+        return np.full(LARGE // 8, len(note.calls), float)
+
+    for runs in (1, 2, 2):
+        store = elsewhere(database=keeper.url)
+        assert store[store.compute("make", [], {}, different)].item[0] == runs == len(calls)
+        if runs == 1:
+            for file in keeper.folder.rglob("*"):
+                if file.is_file():
+                    file.unlink()
 
 
 def test_who_has_other_buffers_leaves_records_alone(tmp_path):
