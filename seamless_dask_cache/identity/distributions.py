@@ -312,9 +312,12 @@ def _state(place: str) -> tuple[int, ...] | None:
     return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
-# Programs add folders to their path, and to read what is in all the others takes a while.
-@lru_cache(maxsize=64)
+# Programs add folders to their path (so do workers of Dask, which may leave them there, by the
+# hundred), and to read what is in all the others takes a while.
+@lru_cache(maxsize=10_000)
 def _installed_in(place: str, state: tuple[int, ...] | None) -> tuple[_Installed, ...]:
+    if state is None:
+        return ()
     return tuple(map(_read, distributions(path=[place])))
 
 

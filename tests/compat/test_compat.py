@@ -28,7 +28,8 @@ SHARE = "0.05"
 # Of pytest, which programs of a few functions do not need, and each run of them would import.
 WITHOUT_PLUGINS = "-p no:hypothesispytest -p no:xdist -p no:asyncio"
 
-pytestmark = pytest.mark.timeout(900)  # three runs, each with a cluster of its own
+# Three runs, each with a cluster of its own.
+pytestmark = [pytest.mark.timeout(900), pytest.mark.soak]
 
 
 def compat(folder, *options, plugins=True):
@@ -117,7 +118,6 @@ def test_command_repeats_only_what_passes_off(tmp_path):
     assert report["runs"]["cold"]["outcomes"] == report["runs"]["warm"]["outcomes"] == {"passed": 1}
 
 
-@pytest.mark.soak
 def test_dask_passes_with_the_cache(tmp_path):
     """No test of Dask's that passes with the cache off fails cold or warm."""
     modules = [word for module in MODULES for word in ("--modules", module)]

@@ -10,6 +10,7 @@ import json
 import multiprocessing.forkserver
 import os
 import signal
+import sys
 import time
 
 import dask
@@ -39,9 +40,21 @@ def forking():
 
 
 @contextlib.contextmanager
+def _search_path_kept():
+    """Take from ``sys.path`` what Dask leaves there: all imports look there, too."""
+    before = set(sys.path)
+    yield
+    for folder in {*sys.path} - before:
+        if not os.path.exists(folder):
+            sys.path.remove(folder)
+            sys.path_importer_cache.pop(folder, None)
+
+
+@contextlib.contextmanager
 def cluster_of(*, processes=False, workers=2, dashboard=False):
     """A cluster of our own with its client; nothing of it is left behind."""
     with (
+        _search_path_kept(),
         forking() if processes else contextlib.nullcontext(),
         LocalCluster(
             n_workers=workers,

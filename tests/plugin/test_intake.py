@@ -10,6 +10,7 @@ import time
 import pytest
 from clusters import cluster_of
 from distributed import Client, fire_and_forget
+from faults import wait_for
 from seamless_dask_cache.scheduler_plugin import intake as intake_module
 from seamless_dask_cache.scheduler_plugin.intake import Intake
 
@@ -293,9 +294,9 @@ def increment(x):
     return x + 1
 
 
-def touch(path):
-    with open(path, "w") as file:
-        file.write("x")
+def touch_behind(gate, path):
+    wait_for(gate.exists)
+    path.touch()
 
 
 def count_lookups(dask_scheduler):
@@ -351,11 +352,13 @@ def test_a_chain_of_submits_is_found_again(cache_dir):
 
 def test_what_is_fired_and_forgotten_runs_though_the_client_leaves(client, cache, tmp_path):
     """Tasks of a client that goes at once are neither lost nor kept for ever."""
-    paths = [tmp_path / str(n) for n in range(20)]
+    paths, gate = [tmp_path / str(n) for n in range(20)], tmp_path / "gate"
     with Client(client.cluster.scheduler_address, set_as_default=False) as guest:
         for path in paths:
-            fire_and_forget(guest.submit(touch, str(path)))
+            fire_and_forget(guest.submit(touch_behind, gate, path))
         name = guest.id
+    # Dask itself keeps for ever what has ended before it hears that nobody will ask for it.
+    gate.touch()
     deadline = time.monotonic() + 20
     while not all(path.exists() for path in paths) or client.cluster.scheduler.tasks:
         assert time.monotonic() < deadline, "a task was lost, or is kept"
