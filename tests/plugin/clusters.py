@@ -66,7 +66,19 @@ def cluster_of(*, processes=False, workers=2, dashboard=False):
         ) as cluster,
         Client(cluster) as client,
     ):
-        yield client
+        try:
+            yield client
+        except BaseException:
+            _print_cache(cluster.scheduler)
+            raise
+
+
+def _print_cache(scheduler):
+    """Let pytest show, of a test that failed, what the cache made of its tasks."""
+    plugin = getattr(scheduler, "plugins", {}).get("seamless-dask-cache")
+    if plugin is not None and plugin.engine is not None:
+        for name in ("stats", "effects", "remarks", "broken", "silent"):
+            print(f"{name}:", getattr(plugin.engine, name))
 
 
 def server_process(cache_dir):

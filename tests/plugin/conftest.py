@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import types
 
@@ -13,6 +14,9 @@ from distributed.client import _global_clients
 
 import seamless_dask_cache as sdc
 from seamless_dask_cache import embedded
+
+# When clusters start and stop is no news here; it would hide what else a failed test has to say.
+logging.getLogger("distributed").setLevel(logging.WARNING)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dask
 import numpy as np
-from clusters import cluster_of
+from clusters import cluster_of, wait_until_forgotten
 
 import seamless_dask_cache as sdc
 
@@ -65,7 +65,10 @@ def fill(cache_dir, program, **options):
         cache = sdc.enable(client, cache_dir=cache_dir, **options)
         compute(client, program)
         assert cache.flush(30)
-        assert cache.stats()["stored"] >= len(program())
+        assert cache.stats()["errors"] == 0
+        wait_until_forgotten(client)
+        found = cache.explain(program())
+        assert found.counts()["miss"] == found.counts()["refused"] == 0, str(found)
 
 
 def buffer_files(cache_dir):

@@ -148,7 +148,7 @@ def test_one_worker_of_two_cannot_load(cache_dir, fault, program):
         client.run(fault, workers=list(client.scheduler_info()["workers"])[:1])
         assert_same(compute(client, program), expected(program))
         stats = cache.stats()
-        assert (stats["computed"], stats["errors"]) == (0, 0)
+        assert (stats["computed"], stats["healed"], stats["errors"]) == (0, 0, 0), stats
         wait_until_forgotten(client)
         assert client.gather(client.map(increment, range(10))) == list(range(1, 11))
         assert cache.flush(30)
