@@ -69,16 +69,17 @@ def cluster_of(*, processes=False, workers=2, dashboard=False):
         try:
             yield client
         except BaseException:
-            _print_cache(cluster.scheduler)
+            print(what_the_cache_did(cluster.scheduler))
             raise
 
 
-def _print_cache(scheduler):
-    """Let pytest show, of a test that failed, what the cache made of its tasks."""
+def what_the_cache_did(scheduler):
+    """What it made of the tasks of a scheduler in this process, to be shown of tests that fail."""
     plugin = getattr(scheduler, "plugins", {}).get("seamless-dask-cache")
-    if plugin is not None and plugin.engine is not None:
-        for name in ("stats", "effects", "remarks", "broken", "silent"):
-            print(f"{name}:", getattr(plugin.engine, name))
+    if plugin is None or plugin.engine is None:
+        return ""
+    names = ("stats", "effects", "remarks", "broken", "silent")
+    return "\n".join(f"{name}: {getattr(plugin.engine, name)}" for name in names)
 
 
 def server_process(cache_dir):

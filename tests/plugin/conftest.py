@@ -9,7 +9,8 @@ import types
 import dask
 import prefork
 import pytest
-from clusters import cluster_of, kill_server
+from clusters import cluster_of, kill_server, what_the_cache_did
+from distributed import Scheduler
 from distributed.client import _global_clients
 
 import seamless_dask_cache as sdc
@@ -17,6 +18,16 @@ from seamless_dask_cache import embedded
 
 # When clusters start and stop is no news here; it would hide what else a failed test has to say.
 logging.getLogger("distributed").setLevel(logging.WARNING)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Say of a failure what the caches did of clusters that fixtures made."""
+    report = yield
+    if report.when == "call" and report.failed:
+        told = map(what_the_cache_did, list(Scheduler._instances))
+        report.sections += [("Cache", text) for text in told if text]
+    return report
 
 
 @pytest.fixture(autouse=True, scope="module")
