@@ -155,10 +155,13 @@ class DatabaseTransport:
         if self._session is None:
             import aiohttp
 
+            from .database_names import own_resolver
+
+            tls = True if self._tls is None else self._tls
             self._session = aiohttp.ClientSession(
                 headers=self._headers,
                 timeout=aiohttp.ClientTimeout(total=self._timeout),
-                connector=aiohttp.TCPConnector(ssl=True if self._tls is None else self._tls),
+                connector=aiohttp.TCPConnector(ssl=tls, resolver=own_resolver()),
             )
         return self._session
 

@@ -36,6 +36,7 @@ LAYERS = [
         "database_body",
         "database_buffers",
         "database_messages",
+        "database_names",
         "database_published",
         "database_transport",
         "embedded",

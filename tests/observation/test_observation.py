@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import glob
 import logging
@@ -20,6 +21,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seamless_dask_cache.database import AsyncDatabaseClient
+from seamless_dask_cache.errors import DatabaseUnavailableError
 from seamless_dask_cache.identity.files import ContentPath
 from seamless_dask_cache.observation import (
     Observation,
@@ -401,6 +404,18 @@ def test_a_pool_of_dask_counts_for_the_tasks_that_it_runs(name, tmp_path):
     assert beside(write, name).unstable is not None
     seen = beside(write_in_task, name)
     assert (seen.effects, seen.unstable) == ([], None)
+
+
+def test_a_database_whose_name_is_looked_up_belongs_to_no_computation():
+    """Connections of the cache are made anew while tasks run in the same process."""
+
+    async def ask():
+        async with AsyncDatabaseClient("http://localhost:9", retries=0) as client:
+            with pytest.raises(DatabaseUnavailableError):
+                await client.summary()
+
+    seen = beside(lambda: asyncio.run(ask()), "IO loop")
+    assert (seen.effects, seen.reads, seen.unstable) == ([], {}, None)
 
 
 def test_work_of_the_cache_itself_belongs_to_no_computation(tmp_path):
