@@ -18,7 +18,8 @@ from seamless_dask_cache.embedded import ensure_server
 def proxy_of(port):
     """A proxy with an event loop of its own."""
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
+    # Under a name of Dask's: what a thread that nobody knows does is held against all tasks.
+    thread = threading.Thread(target=loop.run_forever, name="IO loop")
     thread.start()
 
     def run(coroutine):
