@@ -10,7 +10,7 @@ import dask
 import prefork
 import pytest
 from clusters import cluster_of, kill_server, what_the_cache_did
-from distributed import Scheduler
+from distributed import Scheduler, Status
 from distributed.client import _global_clients
 
 import seamless_dask_cache as sdc
@@ -25,7 +25,8 @@ def pytest_runtest_makereport(item, call):
     """Say of a failure what the caches did of clusters that fixtures made."""
     report = yield
     if report.when == "call" and report.failed:
-        told = map(what_the_cache_did, list(Scheduler._instances))
+        running = [s for s in list(Scheduler._instances) if s.status == Status.running]
+        told = map(what_the_cache_did, running)
         report.sections += [("Cache", text) for text in told if text]
     return report
 

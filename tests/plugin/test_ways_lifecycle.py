@@ -25,6 +25,7 @@ class State:
     def clear(self):
         self.failures = {}
         self.entered, self.leave = threading.Event(), threading.Event()
+        self.turns = threading.Semaphore(0)
 
 
 STATE = State()
@@ -53,6 +54,11 @@ def refuses_twice(name):
     if count <= 2:
         raise OSError(f"failure {count}")
     return name
+
+
+def refuses_twice_in_turn(name):
+    STATE.turns.acquire(timeout=30)
+    return refuses_twice(name)
 
 
 def lasts(n):
@@ -156,13 +162,14 @@ def test_errors_are_raised_anew_each_time(cache_dir):
 def test_an_erred_future_can_be_tried_again(cache_dir):
     """``retry`` runs the task once more; what follows it is computed and cached."""
     with cached(cache_dir) as (client, cache):
-        future = client.submit(refuses_twice, "again")
+        future = client.submit(refuses_twice_in_turn, "again")
         behind = client.submit(len, future)
         for _ in range(2):
+            STATE.turns.release()
             wait([future, behind])
             assert behind.status == "error"
-            future.retry()
-            behind.retry()
+            behind.retry()  # and what it needs, which fails again no sooner than Dask knows of that
+        STATE.turns.release()
         assert (future.result(), behind.result()) == ("again", 5)
         assert cache.flush(30)
         assert cache.stats()["stored"] == 2
