@@ -214,6 +214,26 @@ def test_a_longer_path_reads_nothing_again_but_what_changed(tmp_path, monkeypatc
     assert distributions.owner_of("two_made_up") == Owner("two-made-up", "2")
 
 
+def test_a_path_of_hundreds_of_folders_is_read_once(tmp_path, monkeypatch):
+    """Clusters that come and go leave the folders of their workers on the path."""
+    looked, listed = [], importlib.metadata.distributions
+    monkeypatch.setattr(
+        distributions, "distributions", lambda path: looked.extend(path) or listed(path=path)
+    )
+    folders = [tmp_path / str(n) for n in range(200)]
+    for folder in folders:
+        folder.mkdir()
+        monkeypatch.syspath_prepend(folder)
+    assert distributions.environment()
+    assert {str(folder) for folder in folders} <= set(looked)
+    del looked[:]
+    last = tmp_path / "last"
+    last.mkdir()
+    monkeypatch.syspath_prepend(last)
+    assert distributions.environment()
+    assert looked == [str(last)]
+
+
 def test_what_a_distribution_says_for_people_does_not_name_it(tmp_path, monkeypatch):
     _install(tmp_path, "one-made-up", "1.2", "one_made_up")
     with (tmp_path / "one_made_up-1.2.dist-info" / "METADATA").open("a") as file:

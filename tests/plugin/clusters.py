@@ -43,11 +43,13 @@ def forking():
 def _search_path_kept():
     """Take from ``sys.path`` what Dask leaves there: all imports look there, too."""
     before = set(sys.path)
-    yield
-    for folder in {*sys.path} - before:
-        if not os.path.exists(folder):
-            sys.path.remove(folder)
-            sys.path_importer_cache.pop(folder, None)
+    try:
+        yield
+    finally:
+        for folder in {*sys.path} - before:
+            if not os.path.exists(folder):
+                sys.path.remove(folder)
+                sys.path_importer_cache.pop(folder, None)
 
 
 @contextlib.contextmanager
